@@ -1,0 +1,366 @@
+//! Every setting: parsed, checked, documented once.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use bytesize::ByteSize;
+use serde::{Deserialize, Serialize};
+
+use crate::batch::QueueName;
+use crate::spool::journal::Sync;
+
+/// The whole configuration.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Where the gateway keeps what must outlive it.
+    pub data_dir: PathBuf,
+    /// Who takes batches.
+    pub receivers: Receivers,
+    /// Status, metrics, health.
+    pub admin: Admin,
+    /// What a batch may measure.
+    pub limits: Limits,
+    /// Where batches wait.
+    pub spool: Spool,
+    /// How long settled batches are kept.
+    pub archive: Archive,
+    /// What becomes of events that cannot be processed.
+    pub dead_letters: DeadLetters,
+    /// The queues by name, each with its output.
+    pub queues: BTreeMap<QueueName, Queue>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            data_dir: "./stashgate-data".into(),
+            receivers: Receivers::default(),
+            admin: Admin::default(),
+            limits: Limits::default(),
+            spool: Spool::default(),
+            archive: Archive::default(),
+            dead_letters: DeadLetters::default(),
+            queues: BTreeMap::from([(QueueName::default(), Queue::default())]),
+        }
+    }
+}
+
+/// `[receivers]`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Receivers {
+    /// `[receivers.grpc]`
+    pub grpc: Grpc,
+    /// `[receivers.http]`
+    pub http: Http,
+    /// `[receivers.tcp.NAME]`
+    pub tcp: BTreeMap<String, Tcp>,
+}
+
+impl Default for Receivers {
+    fn default() -> Self {
+        Self {
+            grpc: Grpc::default(),
+            http: Http::default(),
+            tcp: BTreeMap::from([("default".into(), Tcp::default())]),
+        }
+    }
+}
+
+/// `[receivers.grpc]`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Grpc {
+    /// Whether it runs.
+    pub enabled: bool,
+    /// Where it listens.
+    pub listen: SocketAddr,
+    /// How long a connection may live before the client is asked to make a new
+    /// one; 0s: for ever.
+    #[serde(with = "duration")]
+    pub max_connection_age: Duration,
+}
+
+impl Default for Grpc {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            listen: ([127, 0, 0, 1], 7171).into(),
+            max_connection_age: Duration::ZERO,
+        }
+    }
+}
+
+/// `[receivers.http]`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Http {
+    /// Whether it runs.
+    pub enabled: bool,
+    /// Where it listens.
+    pub listen: SocketAddr,
+    /// Origins a browser may send from; `*` for any.
+    pub cors_origins: Vec<String>,
+}
+
+impl Default for Http {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            listen: ([127, 0, 0, 1], 7172).into(),
+            cors_origins: Vec::new(),
+        }
+    }
+}
+
+/// `[receivers.tcp.NAME]`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Tcp {
+    /// Whether it runs.
+    pub enabled: bool,
+    /// Where it listens.
+    pub listen: SocketAddr,
+    /// The queue its events go to.
+    pub queue: QueueName,
+}
+
+impl Default for Tcp {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            listen: ([127, 0, 0, 1], 7173).into(),
+            queue: QueueName::default(),
+        }
+    }
+}
+
+/// `[admin]`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Admin {
+    /// Where it listens.
+    pub listen: SocketAddr,
+    /// The token callers must bring; needed unless `listen` is loopback.
+    #[serde(skip_serializing)]
+    pub token: Option<String>,
+}
+
+impl Default for Admin {
+    fn default() -> Self {
+        Self {
+            listen: ([127, 0, 0, 1], 7170).into(),
+            token: None,
+        }
+    }
+}
+
+/// `[limits]`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// Longest event.
+    pub max_event_bytes: ByteSize,
+    /// Longest batch, decompressed.
+    pub max_batch_bytes: ByteSize,
+    /// Most events in a batch.
+    pub max_batch_events: usize,
+    /// Most bytes of batches that are received and not yet durable.
+    pub max_in_flight_bytes: ByteSize,
+    /// Most connections of a receiver.
+    pub max_connections: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_event_bytes: ByteSize::mib(1),
+            max_batch_bytes: ByteSize::mib(8),
+            max_batch_events: 10_000,
+            max_in_flight_bytes: ByteSize::mib(64),
+            max_connections: 10_000,
+        }
+    }
+}
+
+/// `[spool]`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Spool {
+    /// Which kind.
+    pub kind: SpoolKind,
+    /// Most bytes of waiting batches, all queues together.
+    pub max_bytes: ByteSize,
+    /// `[spool.journal]`
+    pub journal: Journal,
+}
+
+impl Default for Spool {
+    fn default() -> Self {
+        Self {
+            kind: SpoolKind::Journal,
+            max_bytes: ByteSize::gib(10),
+            journal: Journal::default(),
+        }
+    }
+}
+
+/// `spool.kind`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SpoolKind {
+    /// Embedded, on the local disk.
+    Journal,
+}
+
+/// `[spool.journal]`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Journal {
+    /// When an append is answered.
+    pub sync: Sync,
+    /// Length of a segment.
+    pub segment_bytes: ByteSize,
+    /// Appends stop when the disk has less left.
+    pub min_free_bytes: ByteSize,
+}
+
+impl Default for Journal {
+    fn default() -> Self {
+        Self {
+            sync: Sync::Batch,
+            segment_bytes: ByteSize::mib(128),
+            min_free_bytes: ByteSize::gib(1),
+        }
+    }
+}
+
+/// `[archive]`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Archive {
+    /// How long settled batches are kept; 0s: not at all.
+    #[serde(with = "duration")]
+    pub retention: Duration,
+}
+
+impl Default for Archive {
+    fn default() -> Self {
+        Self {
+            retention: Duration::from_secs(7 * 24 * 3600),
+        }
+    }
+}
+
+/// `[dead_letters]`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct DeadLetters {
+    /// Most bytes of dead letters; when it is reached, rejected events are
+    /// reported as not kept and TCP clients that send them are disconnected.
+    pub max_bytes: ByteSize,
+}
+
+impl Default for DeadLetters {
+    fn default() -> Self {
+        Self {
+            max_bytes: ByteSize::gib(1),
+        }
+    }
+}
+
+/// `[queues.NAME]`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Queue {
+    /// Most bytes of waiting batches.
+    pub max_bytes: ByteSize,
+    /// `[queues.NAME.output]`
+    pub output: Output,
+}
+
+impl Default for Queue {
+    fn default() -> Self {
+        Self {
+            max_bytes: ByteSize::gib(10),
+            output: Output::default(),
+        }
+    }
+}
+
+/// `[queues.NAME.output]`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Output {
+    /// What the hosts speak.
+    pub protocol: Protocol,
+    /// `host:port` of each Logstash.
+    pub hosts: Vec<String>,
+    /// Connections to each address.
+    pub connections: usize,
+    /// When a batch is confirmed.
+    pub confirm: Confirm,
+    /// Strict order: one connection, one batch at a time.
+    pub ordered: bool,
+    /// Whether events get an `@metadata._id`.
+    pub event_id: bool,
+    /// Whether the hosts are reached directly, with nothing between that picks
+    /// one of several: the user's own word for it.
+    pub direct: bool,
+}
+
+impl Default for Output {
+    fn default() -> Self {
+        Self {
+            protocol: Protocol::JsonLines,
+            hosts: vec!["127.0.0.1:5000".into()],
+            connections: 2,
+            confirm: Confirm::Close,
+            ordered: false,
+            event_id: true,
+            direct: false,
+        }
+    }
+}
+
+/// `output.protocol`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Protocol {
+    /// Logstash's tcp input with codec `json_lines`.
+    JsonLines,
+}
+
+/// `output.confirm`, for `json_lines`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Confirm {
+    /// When Logstash closed the connection after everything was sent, and still
+    /// listens.
+    Close,
+    /// When the peer's kernel has the bytes. Loses events when Logstash stops.
+    Written,
+}
+
+/// Durations as text: `7d`, `250ms`.
+mod duration {
+    use std::time::Duration;
+
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    pub(super) fn serialize<S: Serializer>(value: &Duration, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(&humantime::format_duration(*value))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
+        let text = String::deserialize(from)?;
+        humantime::parse_duration(&text).map_err(|e| {
+            D::Error::custom(format!(
+                "{text:?} is no duration such as \"7d\" or \"250ms\": {e}"
+            ))
+        })
+    }
+}

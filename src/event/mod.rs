@@ -1,0 +1,32 @@
+//! Everything that touches the bytes of an event: validation at the door, and
+//! the stamp on the way out. From the door on a batch is a block of
+//! newline-delimited JSON that nobody parses again.
+
+mod reject;
+mod stamp;
+mod validate;
+
+pub use reject::{Reject, RejectReason};
+pub use stamp::Stamper;
+pub use validate::{BlockError, Validated, json_document, list, ndjson};
+
+/// What a batch may measure. From the configuration, section `[limits]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Longest event, in bytes.
+    pub max_event_bytes: usize,
+    /// Longest batch, in bytes, after decompression.
+    pub max_batch_bytes: usize,
+    /// Most events in a batch.
+    pub max_batch_events: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_event_bytes: 1 << 20,
+            max_batch_bytes: 8 << 20,
+            max_batch_events: 10_000,
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! Brings leased batches to Logstash. (To be written.)

@@ -1,0 +1,39 @@
+//! stashgate: a durable, high-throughput ingest gateway in front of Logstash.
+//!
+//! Services send batches of JSON events; the gateway makes each batch durable,
+//! answers, and forwards it to Logstash, however long Logstash is away. Data
+//! flows one way:
+//!
+//! ```text
+//! receiver  ->  spool  ->  forwarder  ->  Logstash
+//! ```
+//!
+//! The map, in the order in which an event travels:
+//!
+//! - [`receiver`] takes batches from clients (gRPC, HTTP, TCP) and answers.
+//! - [`event`] is all that touches the bytes of an event: validation at the
+//!   door, the stamp on the way out.
+//! - [`batch`] is the unit of everything; [`record`] is a batch as stored.
+//! - [`spool`] keeps batches until they are confirmed: [`spool::journal`].
+//! - [`forwarder`] leases batches and brings them to Logstash.
+//! - [`dead_letter`] keeps what cannot be processed, with the reason.
+//! - [`ledger`] holds the sums that show that nothing was lost.
+//!
+//! The stages do not know each other; [`gateway`] joins them. Around them stand
+//! [`config`], [`metrics`], [`admin`] and [`cli`].
+
+pub mod admin;
+pub mod batch;
+pub mod cli;
+pub mod config;
+pub mod dead_letter;
+pub mod event;
+pub mod forwarder;
+pub mod gateway;
+pub mod ledger;
+pub mod metrics;
+pub mod proto;
+pub mod receiver;
+pub mod record;
+pub mod shutdown;
+pub mod spool;

@@ -1,0 +1,65 @@
+//! Every metric: one function a fact, called once a batch. Gauges are derived
+//! from the state when they are asked for, never counted up and down.
+//! `docs/metrics.md` lists them; a test holds it against `/metrics`.
+
+use std::time::Duration;
+
+use metrics::{counter, histogram};
+
+use crate::batch::QueueName;
+
+/// A receiver's batch is durable and answered.
+pub fn accepted(receiver: &'static str, queue: &QueueName, events: u32, bytes: usize) {
+    let labels = [
+        ("receiver", receiver.to_owned()),
+        ("queue", queue.to_string()),
+    ];
+    counter!("stashgate_accepted_events_total", &labels).increment(u64::from(events));
+    counter!("stashgate_accepted_bytes_total", &labels).increment(bytes as u64);
+    counter!("stashgate_accepted_batches_total", &labels).increment(1);
+}
+
+/// Events of a batch were rejected.
+pub fn rejected(receiver: &'static str, queue: &QueueName, reason: &'static str, events: u64) {
+    counter!("stashgate_rejected_events_total", "receiver" => receiver, "queue" => queue.to_string(), "reason" => reason)
+        .increment(events);
+}
+
+/// A whole batch was refused.
+pub fn refused(receiver: &'static str, reason: &'static str) {
+    counter!("stashgate_refused_batches_total", "receiver" => receiver, "reason" => reason)
+        .increment(1);
+}
+
+/// From the batch being read to its answer.
+pub fn append_took(queue: &QueueName, took: Duration) {
+    histogram!("stashgate_append_seconds", "queue" => queue.to_string()).record(took);
+}
+
+/// One `fdatasync` of the journal.
+pub fn sync_took(queue: &QueueName, took: Duration) {
+    histogram!("stashgate_sync_seconds", "queue" => queue.to_string()).record(took);
+}
+
+/// A batch left through an endpoint. `result`: `confirmed`, `written`,
+/// `requeued` or `dead_letter`.
+pub fn forwarded(queue: &QueueName, endpoint: &str, result: &'static str, events: u64) {
+    counter!("stashgate_forwarded_events_total", "queue" => queue.to_string(), "endpoint" => endpoint.to_owned(), "result" => result)
+        .increment(events);
+}
+
+/// Events that were sent, with an unknown outcome, and will be sent again.
+pub fn possible_duplicates(queue: &QueueName, events: u64) {
+    counter!("stashgate_possible_duplicate_events_total", "queue" => queue.to_string())
+        .increment(events);
+}
+
+/// From the first byte of a stretch to its confirmation.
+pub fn confirm_took(queue: &QueueName, took: Duration) {
+    histogram!("stashgate_confirm_seconds", "queue" => queue.to_string()).record(took);
+}
+
+/// From a batch's acceptance to its confirmation.
+pub fn end_to_end_took(queue: &QueueName, took: Duration) {
+    histogram!("stashgate_end_to_end_seconds", "queue" => queue.to_string()).record(took);
+}

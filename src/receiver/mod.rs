@@ -1,0 +1,1 @@
+//! Takes batches from clients. (To be written.)

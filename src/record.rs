@@ -1,0 +1,304 @@
+//! A record: a batch as it is stored, header and payload. One codec for every
+//! spool.
+//!
+//! All numbers are little-endian.
+//!
+//! | offset | size | field |
+//! | --- | --- | --- |
+//! | 0 | 4 | magic `F5 53 47 01`; `F5` occurs in no UTF-8 text, so no payload holds it |
+//! | 4 | 1 | version, 1 |
+//! | 5 | 1 | flags: bit 0 = an event has an `@metadata` of its own |
+//! | 6 | 2 | length of the batch id, `i`, 1 to 64 |
+//! | 8 | 4 | length of the header, `h`: 72 + `i` + 4 `r`, rounded up to 8 |
+//! | 12 | 4 | length of the payload, `p` |
+//! | 16 | 4 | number of events |
+//! | 20 | 4 | number of rejected positions, `r` |
+//! | 24 | 8 | sequence: position in the queue, from 1 (0 outside the journal) |
+//! | 32 | 8 | durable through: highest sequence known synced when this was written |
+//! | 40 | 8 | events before: events of all records before this one in the queue |
+//! | 48 | 8 | acceptance time, milliseconds since 1970 UTC |
+//! | 56 | 8 | xxh3-64 of the payload as the client sent it |
+//! | 64 | 4 | CRC-32C of the payload |
+//! | 68 | 4 | CRC-32C of the header without these four bytes |
+//! | 72 | `i` | batch id |
+//! | 72 + `i` | 4 `r` | rejected positions, ascending |
+//! | | | zeros up to `h` |
+//! | `h` | `p` | payload |
+//!
+//! The header has a checksum of its own so that a record whose payload is
+//! damaged still tells how many events were lost; the header's checksum covers
+//! the payload's.
+
+use crate::batch::{Batch, BatchId, UnixMillis};
+
+/// The first bytes of a record.
+pub const MAGIC: [u8; 4] = [0xF5, b'S', b'G', 0x01];
+/// The version this build writes, and the only one it reads.
+pub const VERSION: u8 = 1;
+/// Length of the part of the header that every record has, in bytes.
+pub const FIXED_LEN: usize = 72;
+/// The longest header: 64 bytes of id and [`MAX_REJECTED`] positions.
+pub const MAX_HEADER_LEN: usize =
+    (FIXED_LEN + BatchId::MAX_LEN + 4 * MAX_REJECTED).next_multiple_of(8);
+/// The most rejected positions a header holds: `max_batch_events` may not be larger.
+pub const MAX_REJECTED: usize = 1 << 20;
+/// The longest payload, in bytes: `max_batch_bytes` may not be larger.
+pub const MAX_PAYLOAD_LEN: usize = 1 << 30;
+
+const FLAG_OWN_METADATA: u8 = 1;
+
+/// Where a record stands in its queue; given by whoever writes the queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Place {
+    /// Position in the queue, from 1.
+    pub sequence: u64,
+    /// Highest sequence known to be synced when the record is written.
+    pub durable_through: u64,
+    /// Events of all records before this one.
+    pub events_before: u64,
+}
+
+/// The header of a record, decoded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Header {
+    /// Where the record stands.
+    pub place: Place,
+    /// See [`Batch::id`].
+    pub id: BatchId,
+    /// See [`Batch::accepted_at`].
+    pub accepted_at: UnixMillis,
+    /// See [`Batch::events`].
+    pub events: u32,
+    /// See [`Batch::payload_hash`].
+    pub payload_hash: u64,
+    /// See [`Batch::rejected`].
+    pub rejected: Box<[u32]>,
+    /// See [`Batch::own_metadata`].
+    pub own_metadata: bool,
+    /// Length of the header as stored, in bytes.
+    pub header_len: u32,
+    /// Length of the payload, in bytes.
+    pub payload_len: u32,
+    /// CRC-32C that the payload must have.
+    pub payload_crc: u32,
+}
+
+impl Header {
+    /// Length of the record, header and payload, in bytes.
+    pub fn record_len(&self) -> u64 {
+        u64::from(self.header_len) + u64::from(self.payload_len)
+    }
+
+    /// Whether `payload` is what was written.
+    pub fn matches(&self, payload: &[u8]) -> bool {
+        payload.len() == self.payload_len as usize && crc32c::crc32c(payload) == self.payload_crc
+    }
+}
+
+/// Why bytes are not the header of a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum DecodeError {
+    /// More bytes are needed: at least this many from the record's start.
+    #[error("the record's header is cut short: {needed} bytes are needed")]
+    Incomplete {
+        /// Length the slice must have to go on.
+        needed: usize,
+    },
+    /// The bytes do not begin with [`MAGIC`].
+    #[error("no record begins here")]
+    NoMagic,
+    /// A record of another version, written by another release.
+    #[error("the record has version {0}, this build reads version {VERSION}")]
+    Version(u8),
+    /// Checksum or lengths are wrong.
+    #[error("the record's header is damaged")]
+    Damaged,
+}
+
+/// Appends the header of `batch` at `place` to `out`; the payload follows it as
+/// it is.
+pub fn encode_header(batch: &Batch, place: Place, out: &mut Vec<u8>) {
+    let id = batch.id.as_bytes();
+    let len = (FIXED_LEN + id.len() + 4 * batch.rejected.len()).next_multiple_of(8);
+    let start = out.len();
+    out.extend_from_slice(&MAGIC);
+    out.push(VERSION);
+    out.push(if batch.own_metadata {
+        FLAG_OWN_METADATA
+    } else {
+        0
+    });
+    out.extend_from_slice(&(id.len() as u16).to_le_bytes());
+    for n in [
+        len as u32,
+        batch.payload.len() as u32,
+        batch.events,
+        batch.rejected.len() as u32,
+    ] {
+        out.extend_from_slice(&n.to_le_bytes());
+    }
+    let Place {
+        sequence,
+        durable_through,
+        events_before,
+    } = place;
+    for n in [
+        sequence,
+        durable_through,
+        events_before,
+        batch.accepted_at.0,
+        batch.payload_hash,
+    ] {
+        out.extend_from_slice(&n.to_le_bytes());
+    }
+    out.extend_from_slice(&crc32c::crc32c(&batch.payload).to_le_bytes());
+    out.extend_from_slice(&[0; 4]);
+    out.extend_from_slice(id);
+    for position in &batch.rejected {
+        out.extend_from_slice(&position.to_le_bytes());
+    }
+    out.resize(start + len, 0);
+    let crc = header_crc(&out[start..]);
+    out[start + 68..start + 72].copy_from_slice(&crc.to_le_bytes());
+}
+
+/// Decodes the header at the beginning of `bytes`. Reads no more than the
+/// header; believes no length before the checksum holds.
+pub fn decode_header(bytes: &[u8]) -> Result<Header, DecodeError> {
+    let known = bytes.len().min(MAGIC.len());
+    if bytes[..known] != MAGIC[..known] {
+        return Err(DecodeError::NoMagic);
+    }
+    let Some(fixed) = bytes.first_chunk::<FIXED_LEN>() else {
+        return Err(DecodeError::Incomplete { needed: FIXED_LEN });
+    };
+    if fixed[4] != VERSION {
+        return Err(DecodeError::Version(fixed[4]));
+    }
+    let id_len = usize::from(u16::from_le_bytes([fixed[6], fixed[7]]));
+    let header_len = u32_at(fixed, 8) as usize;
+    let rejected = u32_at(fixed, 20) as usize;
+    if !(1..=BatchId::MAX_LEN).contains(&id_len)
+        || rejected > MAX_REJECTED
+        || header_len != (FIXED_LEN + id_len + 4 * rejected).next_multiple_of(8)
+    {
+        return Err(DecodeError::Damaged);
+    }
+    let header = bytes
+        .get(..header_len)
+        .ok_or(DecodeError::Incomplete { needed: header_len })?;
+    if header_crc(header) != u32_at(fixed, 68) {
+        return Err(DecodeError::Damaged);
+    }
+    let (id, rest) = header[FIXED_LEN..].split_at(id_len);
+    let positions = rest[..4 * rejected].chunks_exact(4);
+    Ok(Header {
+        place: Place {
+            sequence: u64_at(fixed, 24),
+            durable_through: u64_at(fixed, 32),
+            events_before: u64_at(fixed, 40),
+        },
+        id: BatchId::new(id).map_err(|_| DecodeError::Damaged)?,
+        accepted_at: UnixMillis(u64_at(fixed, 48)),
+        events: u32_at(fixed, 16),
+        payload_hash: u64_at(fixed, 56),
+        rejected: positions
+            .map(|p| u32::from_le_bytes([p[0], p[1], p[2], p[3]]))
+            .collect(),
+        own_metadata: fixed[5] & FLAG_OWN_METADATA != 0,
+        header_len: header_len as u32,
+        payload_len: u32_at(fixed, 12),
+        payload_crc: u32_at(fixed, 64),
+    })
+}
+
+/// CRC-32C of a header without the field that holds it.
+fn header_crc(header: &[u8]) -> u32 {
+    crc32c::crc32c_append(crc32c::crc32c(&header[..68]), &header[72..])
+}
+
+fn u32_at(fixed: &[u8; FIXED_LEN], at: usize) -> u32 {
+    let mut bytes = [0; 4];
+    bytes.copy_from_slice(&fixed[at..at + 4]);
+    u32::from_le_bytes(bytes)
+}
+
+fn u64_at(fixed: &[u8; FIXED_LEN], at: usize) -> u64 {
+    let mut bytes = [0; 8];
+    bytes.copy_from_slice(&fixed[at..at + 8]);
+    u64::from_le_bytes(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+
+    fn batch() -> Batch {
+        Batch {
+            id: BatchId::new(b"order-7").expect("valid"),
+            accepted_at: UnixMillis(1_795_294_380_120),
+            events: 2,
+            payload: Bytes::from_static(b"{\"a\":1}\n{\"a\":2}\n"),
+            payload_hash: 0x0102_0304_0506_0708,
+            rejected: [1, 3].into(),
+            own_metadata: true,
+        }
+    }
+
+    fn encoded() -> Vec<u8> {
+        let place = Place {
+            sequence: 9,
+            durable_through: 7,
+            events_before: 40,
+        };
+        let mut out = vec![0xAA];
+        encode_header(&batch(), place, &mut out);
+        out.split_off(1)
+    }
+
+    #[test]
+    fn a_header_comes_back_as_it_was_written() {
+        let header = decode_header(&encoded()).expect("decodes");
+        let batch = batch();
+        assert_eq!(
+            header.place,
+            Place {
+                sequence: 9,
+                durable_through: 7,
+                events_before: 40
+            }
+        );
+        assert_eq!(header.id, batch.id);
+        assert_eq!(header.accepted_at, batch.accepted_at);
+        assert_eq!(
+            (header.events, header.payload_hash),
+            (2, batch.payload_hash)
+        );
+        assert_eq!(header.rejected, batch.rejected);
+        assert!(header.own_metadata && header.matches(&batch.payload));
+        assert!(!header.matches(b"{\"a\":1}\n{\"a\":3}\n"));
+        assert_eq!(header.header_len as usize, encoded().len());
+    }
+
+    #[test]
+    fn every_flipped_bit_of_a_header_is_noticed() {
+        for at in 0..encoded().len() * 8 {
+            let mut bytes = encoded();
+            bytes[at / 8] ^= 1 << (at % 8);
+            assert!(decode_header(&bytes).is_err(), "bit {at}");
+        }
+    }
+
+    #[test]
+    fn a_header_cut_anywhere_asks_for_more() {
+        let bytes = encoded();
+        for cut in 0..bytes.len() {
+            let error = decode_header(&bytes[..cut]).expect_err("cut");
+            assert!(
+                matches!(error, DecodeError::Incomplete { needed } if needed > cut),
+                "{cut}"
+            );
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! The order in which things stop. (To be written.)

@@ -1,0 +1,69 @@
+//! A batch held for sending.
+
+use bytes::Bytes;
+
+use super::{LeaseError, journal};
+use crate::record::Header;
+
+/// A batch held for sending. Settle it with [`Lease::ack`] or [`Lease::requeue`];
+/// dropped, it goes back to its old place as if requeued.
+#[derive(Debug)]
+#[must_use = "a lease that is dropped goes back to the queue"]
+pub struct Lease(Kind);
+
+#[derive(Debug)]
+enum Kind {
+    Journal(journal::Lease),
+}
+
+/// A settlement that did not reach the spool: the batch will be leased again.
+#[derive(Debug, thiserror::Error)]
+#[error("the spool did not take the settlement: {0}")]
+pub struct SettleError(pub String);
+
+impl Lease {
+    /// The record's header.
+    pub fn header(&self) -> &Header {
+        match &self.0 {
+            Kind::Journal(lease) => lease.header(),
+        }
+    }
+
+    /// The events, as a block. Read when asked for, so that a lease whose events
+    /// were sent holds no copy of them.
+    pub async fn payload(&self) -> Result<Bytes, LeaseError> {
+        match &self.0 {
+            Kind::Journal(lease) => lease.payload().await,
+        }
+    }
+
+    /// How often the batch was given back with an unknown outcome since this
+    /// gateway started.
+    pub fn attempts(&self) -> u32 {
+        match &self.0 {
+            Kind::Journal(lease) => lease.attempts(),
+        }
+    }
+
+    /// The batch is done with: `dead_letters` of its events became dead letters,
+    /// all others are confirmed.
+    pub async fn ack(self, dead_letters: u32) -> Result<(), SettleError> {
+        match self.0 {
+            Kind::Journal(lease) => lease.ack(dead_letters),
+        }
+    }
+
+    /// The batch goes back to its old place. `unknown_outcome`: it was sent, and
+    /// nobody knows what became of it; counts as an attempt.
+    pub async fn requeue(self, unknown_outcome: bool) -> Result<(), SettleError> {
+        match self.0 {
+            Kind::Journal(lease) => lease.requeue(unknown_outcome),
+        }
+    }
+}
+
+impl From<journal::Lease> for Lease {
+    fn from(lease: journal::Lease) -> Self {
+        Self(Kind::Journal(lease))
+    }
+}

@@ -1,0 +1,162 @@
+//! Where batches wait, durable, between the receivers and the forwarder.
+//!
+//! One contract, kept by each kind of spool and held by the same tests:
+//!
+//! - `permit` waits for room (that is the backpressure), [`Permit::append`]
+//!   answers when the batch is durable.
+//! - `lease` hands out the oldest batch that nobody holds. A lease is settled
+//!   by value; one that is dropped unsettled goes back to its old place.
+//! - What is not acknowledged is leased again after a restart.
+
+pub mod journal;
+mod lease;
+mod permit;
+
+use std::time::Duration;
+
+pub use lease::{Lease, SettleError};
+pub use permit::Permit;
+
+use crate::batch::{BatchId, QueueName, UnixMillis};
+use crate::ledger::Ledger;
+use journal::Journal;
+
+/// The spool of a gateway. Cheap to clone.
+#[derive(Debug, Clone)]
+pub enum Spool {
+    /// Embedded, on the local disk.
+    Journal(Journal),
+}
+
+impl Spool {
+    /// Waits for room for an append of `bytes` (payload) to `queue`, at most for
+    /// `patience`; `None` waits as long as it takes. Cancel safe.
+    pub async fn permit(
+        &self,
+        queue: &QueueName,
+        bytes: usize,
+        patience: Option<Duration>,
+    ) -> Result<Permit, AppendError> {
+        match self {
+            Self::Journal(journal) => journal.permit(queue, bytes, patience).await,
+        }
+    }
+
+    /// Waits until a batch can be leased, and leases the oldest. Cancel safe: a
+    /// batch is never lost in a dropped future.
+    pub async fn lease(&self, queue: &QueueName) -> Result<Lease, LeaseError> {
+        match self {
+            Self::Journal(journal) => journal.lease(queue).await,
+        }
+    }
+
+    /// What each queue holds now.
+    pub fn stats(&self) -> Vec<QueueStats> {
+        match self {
+            Self::Journal(journal) => journal.stats(),
+        }
+    }
+
+    /// Stops appends, syncs, writes down where it stands. Leases still out are
+    /// leased again at the next start.
+    pub async fn close(&self) {
+        match self {
+            Self::Journal(journal) => journal.close().await,
+        }
+    }
+}
+
+/// A batch that is durable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Appended {
+    /// The batch's id.
+    pub id: BatchId,
+    /// How many events it has.
+    pub events: u32,
+}
+
+/// Why a batch was not stored.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AppendError {
+    /// There is no such queue.
+    #[error("there is no queue {0}; the configuration has to name it as [queues.{0}]")]
+    UnknownQueue(QueueName),
+    /// No room, and the caller's patience is over. Try again later.
+    #[error("the spool is full: {0}")]
+    Full(FullReason),
+    /// A write or sync failed; the spool takes nothing more until it is restarted.
+    #[error("the spool takes no more batches since a disk operation failed: {0}")]
+    Poisoned(String),
+    /// The gateway is stopping. Try again at another one, or later.
+    #[error("the gateway is shutting down")]
+    Closing,
+}
+
+/// What is full.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, thiserror::Error)]
+#[serde(rename_all = "snake_case")]
+pub enum FullReason {
+    /// Appends in flight use all the memory they may.
+    #[error("too much is in flight (limits.max_in_flight_bytes)")]
+    InFlight,
+    /// The queue's waiting bytes reached its `max_bytes`.
+    #[error("the queue holds as much as it may (queues.NAME.max_bytes)")]
+    QueueBytes,
+    /// All waiting bytes together reached `spool.max_bytes`.
+    #[error("the spool holds as much as it may (spool.max_bytes)")]
+    SpoolBytes,
+    /// The disk has less than `min_free_bytes` left, or said ENOSPC.
+    #[error("the disk has too little room left (spool.journal.min_free_bytes)")]
+    Disk,
+}
+
+/// Why nothing could be leased.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LeaseError {
+    /// There is no such queue.
+    #[error("there is no queue {0}")]
+    UnknownQueue(QueueName),
+    /// Reading failed; the same read may succeed later.
+    #[error("cannot read the spool: {0}")]
+    Unreadable(String),
+    /// The spool was closed.
+    #[error("the spool is closed")]
+    Closed,
+}
+
+/// What a queue holds, as of now.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct QueueStats {
+    /// The queue.
+    pub queue: QueueName,
+    /// Its books.
+    pub ledger: Ledger,
+    /// Events that nobody holds and nobody confirmed.
+    pub waiting_events: u64,
+    /// Their records' length, in bytes.
+    pub waiting_bytes: u64,
+    /// Events held for sending.
+    pub leased_events: u64,
+    /// Batches held for sending.
+    pub leased_batches: u64,
+    /// Acceptance time of the oldest batch that is not settled.
+    pub oldest_unsettled: Option<UnixMillis>,
+    /// Bytes on disk, settled batches included.
+    pub stored_bytes: u64,
+    /// Acceptance time of the oldest batch still stored: how far back a replay reaches.
+    pub stored_since: Option<UnixMillis>,
+    /// Records set aside as damaged.
+    pub quarantined_records: u64,
+    /// Why appends would not get room now.
+    pub full: Option<FullReason>,
+    /// Why the queue takes nothing more until a restart.
+    pub poisoned: Option<String>,
+}
+
+impl QueueStats {
+    /// What the ledger leaves over; 0 when nothing was lost or made.
+    pub fn unaccounted_events(&self) -> i64 {
+        self.ledger
+            .unaccounted(self.waiting_events, self.leased_events)
+    }
+}
