@@ -1,11 +1,27 @@
 //! Dead letters: events that cannot be processed, kept with the reason where a
 //! person can find them.
+//!
+//! The store is a journal of its own in `<data_dir>/dead-letters`, with the
+//! same group commit, checksums and recovery as the spool's. It has one queue a
+//! group of sources, each with a budget of its own: what is refused at the door
+//! never takes the room of what the forwarder finds. A batch of letters is
+//! stored as one record whose events are [`letter`] lines. Nothing is deleted.
+//!
+//! A full budget is an answer ([`KeepError::Full`]), not a wait: good traffic
+//! goes on.
+
+mod letter;
+
+use std::path::Path;
+use std::time::Duration;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::batch::{QueueName, UnixMillis};
+use crate::batch::{Batch, BatchId, QueueName, UnixMillis};
 use crate::event::RejectReason;
+use crate::spool::journal::{Journal, OpenError, Options, Sync};
+use crate::spool::{AppendError, Spool};
 
 /// An event that cannot be processed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,7 +44,7 @@ pub struct DeadLetter {
 
 /// The class of what is wrong with a dead letter; written in snake case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", untagged)]
+#[serde(untagged)]
 pub enum Reason {
     /// Refused at the door.
     Rejected(RejectReason),
@@ -58,25 +74,128 @@ pub enum Source {
     Forwarder,
 }
 
+impl Source {
+    /// The store's queue for letters of this source: the door's receivers share
+    /// one budget, the forwarder has another.
+    fn place(self) -> &'static str {
+        match self {
+            Self::Grpc | Self::Http | Self::Tcp => "door",
+            Self::Forwarder => "forwarder",
+        }
+    }
+}
+
+/// The queues of the store.
+const PLACES: [&str; 2] = ["door", "forwarder"];
+
+/// Letters are few: a small segment does not claim disk that is never used.
+const SEGMENT_BYTES: u64 = 8 << 20;
+
 /// Why letters were not kept.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum KeepError {
     /// The store holds as much as it may.
-    #[error("the dead letters hold as much as they may (dead_letters.max_bytes)")]
+    #[error("the dead letters hold as much as they may (dead_letters.max_bytes, or the disk)")]
     Full,
     /// The store failed.
     #[error("the dead letters cannot be stored: {0}")]
     Failed(String),
 }
 
+/// What the store holds, as of now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct DeadLetterStats {
+    /// Letters held, by any source.
+    pub held: u64,
+    /// Their length as stored, in bytes.
+    pub bytes: u64,
+    /// Whether the budget of a group of sources is used up.
+    pub full: bool,
+    /// Why the store takes nothing more until a restart.
+    pub poisoned: Option<String>,
+}
+
 /// The store of dead letters. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct DeadLetters {}
+pub struct DeadLetters {
+    spool: Spool,
+}
 
 impl DeadLetters {
-    /// Stores letters; answers when they are durable.
+    /// Opens or makes the store in `<data_dir>/dead-letters`; `max_bytes` is the
+    /// budget of each group of sources. Blocks while it reads.
+    pub fn open(data_dir: &Path, max_bytes: u64, min_free_bytes: u64) -> Result<Self, OpenError> {
+        let name = |place: &str| place.parse().expect("invariant: places are queue names");
+        let journal = Journal::open(Options {
+            data_dir: data_dir.join("dead-letters"),
+            sync: Sync::Batch,
+            segment_bytes: SEGMENT_BYTES,
+            min_free_bytes,
+            max_bytes: max_bytes.saturating_mul(PLACES.len() as u64),
+            max_in_flight_bytes: 32 << 20,
+            retention: Duration::MAX,
+            queues: PLACES
+                .iter()
+                .map(|place| (name(place), max_bytes))
+                .collect(),
+        })?;
+        Ok(Self {
+            spool: Spool::Journal(journal),
+        })
+    }
+
+    /// Stores letters of one source; answers when they are durable. Does not
+    /// wait for room.
     pub async fn keep(&self, letters: Vec<DeadLetter>) -> Result<(), KeepError> {
-        let _ = letters;
-        todo!("lead")
+        let Some(first) = letters.first() else {
+            return Ok(());
+        };
+        let place: QueueName = first
+            .source
+            .place()
+            .parse()
+            .expect("invariant: places are queue names");
+        let payload = letter::write_lines(&letters);
+        let permit = self
+            .spool
+            .permit(&place, payload.len(), Some(Duration::ZERO))
+            .await?;
+        permit
+            .append(Batch {
+                id: BatchId::generate(),
+                accepted_at: UnixMillis::now(),
+                events: letters.len() as u32,
+                payload_hash: 0,
+                payload,
+                rejected: Box::default(),
+                own_metadata: false,
+            })
+            .await?;
+        Ok(())
+    }
+
+    /// What the store holds now.
+    pub fn stats(&self) -> DeadLetterStats {
+        let places = self.spool.stats();
+        DeadLetterStats {
+            held: places.iter().map(|place| place.waiting_events).sum(),
+            bytes: places.iter().map(|place| place.waiting_bytes).sum(),
+            full: places.iter().any(|place| place.full.is_some()),
+            poisoned: places.into_iter().find_map(|place| place.poisoned),
+        }
+    }
+
+    /// Syncs and closes the store.
+    pub async fn close(&self) {
+        self.spool.close().await;
+    }
+}
+
+impl From<AppendError> for KeepError {
+    fn from(error: AppendError) -> Self {
+        match error {
+            AppendError::Full(_) => Self::Full,
+            other => Self::Failed(other.to_string()),
+        }
     }
 }

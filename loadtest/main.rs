@@ -1,0 +1,70 @@
+//! Load tests for stashgate: what does an event cost?
+//!
+//! One run starts the real gateway on one core and holds the load generator and
+//! a counting sink on the other. Beside it run two baselines, relays that do
+//! nothing but pass bytes on, so that every figure is a ratio to something
+//! measured on the same machine in the same minute.
+
+mod affinity;
+mod events;
+mod generate;
+mod process;
+mod relay;
+mod report;
+mod run;
+mod scenario;
+mod sink;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Load tests for stashgate.
+#[derive(Parser)]
+#[command(name = "loadtest")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Runs scenarios through the gateway and the baselines, prints one table.
+    Run(run::Options),
+    /// Passes bytes from one TCP port on to another; a baseline.
+    Relay(relay::Options),
+    /// Counts events that arrive over TCP until it is stopped; for runs by hand.
+    Sink {
+        /// Where it listens.
+        #[arg(long, default_value = "127.0.0.1:5000")]
+        listen: std::net::SocketAddr,
+        /// The most events that can be told apart.
+        #[arg(long, default_value_t = 100_000_000)]
+        events: u64,
+    },
+    /// Sends the events of a scenario to a gateway that runs already.
+    Generate {
+        /// The scenario.
+        scenario: PathBuf,
+        /// Where the scenario's receiver listens.
+        #[arg(long)]
+        to: std::net::SocketAddr,
+    },
+}
+
+fn main() -> ExitCode {
+    let outcome = match Arguments::parse().command {
+        Command::Run(options) => run::run(&options),
+        Command::Relay(options) => relay::run(&options),
+        Command::Sink { listen, events } => sink::serve_by_hand(listen, events),
+        Command::Generate { scenario, to } => generate::by_hand(&scenario, to),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("loadtest: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,257 @@
+//! What a run found: a table for people, JSON for programs, a picture.
+
+mod picture;
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use hdrhistogram::Histogram;
+use serde::Serialize;
+
+use crate::run::{What, millis};
+use crate::scenario::{Input, Scenario};
+
+/// Above this share of a core, used by others during a run, its figures are not
+/// to be trusted.
+const BUSY_SHARE: f64 = 0.10;
+
+/// What one round of one scenario gave.
+pub(crate) struct Figures {
+    pub(crate) events: u64,
+    pub(crate) seconds: f64,
+    pub(crate) cpu_seconds: f64,
+    pub(crate) peak_bytes: u64,
+    pub(crate) answers: Histogram<u64>,
+    pub(crate) arrivals: Histogram<u64>,
+    pub(crate) duplicates: u64,
+    pub(crate) missing: u64,
+    pub(crate) others_cpu_share: f64,
+}
+
+impl Figures {
+    fn cpu_micros_per_event(&self) -> f64 {
+        self.cpu_seconds * 1e6 / self.events as f64
+    }
+}
+
+/// All rounds of all scenarios.
+pub(crate) struct Report {
+    both_cores: bool,
+    rows: Vec<Row>,
+}
+
+struct Row {
+    scenario: Scenario,
+    what: What,
+    rounds: Vec<Figures>,
+}
+
+/// A row of the table: the medians of its rounds.
+#[derive(Debug, Serialize)]
+pub(crate) struct Summary {
+    pub(crate) scenario: String,
+    pub(crate) subject: &'static str,
+    pub(crate) events_per_second: f64,
+    pub(crate) megabytes_per_second: f64,
+    pub(crate) cpu_seconds_per_million_events: f64,
+    /// Largest less smallest, over the median.
+    pub(crate) cpu_spread: f64,
+    /// What the subject could do with a whole core of CPU.
+    pub(crate) events_per_cpu_second: f64,
+    pub(crate) peak_mebibytes: f64,
+    /// From due time to answer; absent for TCP, which has none.
+    pub(crate) answer_millis: Option<Quantiles>,
+    /// From due time to the sink.
+    pub(crate) arrival_millis: Quantiles,
+    pub(crate) duplicates: u64,
+    pub(crate) missing: u64,
+    /// CPU per event over that of the relays, of the same run.
+    pub(crate) ratio_to_relay: Option<f64>,
+    pub(crate) ratio_to_relay_that_syncs: Option<f64>,
+    /// The largest share of a core that other programs took during a round.
+    pub(crate) others_cpu_share: f64,
+}
+
+/// In milliseconds.
+#[derive(Debug, Serialize)]
+pub(crate) struct Quantiles {
+    pub(crate) p50: f64,
+    pub(crate) p99: f64,
+    pub(crate) p999: f64,
+}
+
+impl Quantiles {
+    fn of(rounds: &[Figures], which: impl Fn(&Figures) -> &Histogram<u64>) -> Self {
+        let at = |quantile| median(rounds.iter().map(|round| millis(which(round), quantile)));
+        Self {
+            p50: at(0.5),
+            p99: at(0.99),
+            p999: at(0.999),
+        }
+    }
+}
+
+fn median(values: impl Iterator<Item = f64>) -> f64 {
+    let mut values: Vec<f64> = values.collect();
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or_default()
+}
+
+impl Report {
+    /// An empty report. `both_cores`: whether subject and load had a core each.
+    pub(crate) fn new(both_cores: bool) -> Self {
+        Self {
+            both_cores,
+            rows: Vec::new(),
+        }
+    }
+
+    /// Adds a round.
+    pub(crate) fn add(&mut self, scenario: &Scenario, what: &What, figures: Figures) {
+        let row = self
+            .rows
+            .iter_mut()
+            .find(|r| r.what == *what && r.scenario.name == scenario.name);
+        match row {
+            Some(row) => row.rounds.push(figures),
+            None => self.rows.push(Row {
+                scenario: scenario.clone(),
+                what: *what,
+                rounds: vec![figures],
+            }),
+        }
+    }
+
+    /// One summary a row.
+    pub(crate) fn summaries(&self) -> Vec<Summary> {
+        let relay = self.cpu_of(What::Relay);
+        let durable = self.cpu_of(What::DurableRelay);
+        self.rows
+            .iter()
+            .map(|row| row.summary(relay, durable))
+            .collect()
+    }
+
+    fn cpu_of(&self, what: What) -> Option<f64> {
+        self.rows.iter().find(|row| row.what == what).map(Row::cpu)
+    }
+
+    /// The table, and what is to be said about its worth.
+    pub(crate) fn table(&self) -> String {
+        let mut out = format!(
+            "\n{:<32} {:<17} {:>9} {:>7} {:>9} {:>7} {:>8} {:>22} {:>22} {:>6} {:>7}\n",
+            "scenario",
+            "through",
+            "events/s",
+            "MB/s",
+            "CPU s/M",
+            "spread",
+            "peak MiB",
+            "answer p50/p99/p99.9 ms",
+            "arrival p50/p99/p99.9",
+            "/relay",
+            "/synced"
+        );
+        for row in self.summaries() {
+            let ratio = |r: Option<f64>| r.map_or_else(|| "-".into(), |r| format!("{r:.2}"));
+            let quantiles = |q: &Quantiles| format!("{:.1}/{:.1}/{:.1}", q.p50, q.p99, q.p999);
+            let _ = writeln!(
+                out,
+                "{:<32} {:<17} {:>9.0} {:>7.1} {:>9.3} {:>6.0}% {:>8.1} {:>22} {:>22} {:>6} {:>7}",
+                row.scenario,
+                row.subject,
+                row.events_per_second,
+                row.megabytes_per_second,
+                row.cpu_seconds_per_million_events,
+                row.cpu_spread * 100.0,
+                row.peak_mebibytes,
+                row.answer_millis
+                    .as_ref()
+                    .map_or_else(|| "-".into(), quantiles),
+                quantiles(&row.arrival_millis),
+                ratio(row.ratio_to_relay),
+                ratio(row.ratio_to_relay_that_syncs),
+            );
+        }
+        self.warn(&mut out);
+        out
+    }
+
+    fn warn(&self, out: &mut String) {
+        let summaries = self.summaries();
+        let missing: u64 = summaries.iter().map(|row| row.missing).sum();
+        let duplicates: u64 = summaries.iter().map(|row| row.duplicates).sum();
+        let _ = writeln!(
+            out,
+            "\nmissing at the sink: {missing}; arrived twice: {duplicates}"
+        );
+        if !self.both_cores {
+            out.push_str("NOT TO BE TRUSTED: this machine gives no two cores; subject and load shared one.\n");
+        }
+        let busiest = summaries
+            .iter()
+            .map(|row| row.others_cpu_share)
+            .fold(0.0, f64::max);
+        if busiest > BUSY_SHARE {
+            let _ = writeln!(
+                out,
+                "NOT TO BE TRUSTED: other programs took up to {:.0} % of a core during a round.",
+                busiest * 100.0
+            );
+        }
+    }
+}
+
+impl Row {
+    fn cpu(&self) -> f64 {
+        median(self.rounds.iter().map(Figures::cpu_micros_per_event))
+    }
+
+    fn summary(&self, relay: Option<f64>, durable: Option<f64>) -> Summary {
+        let rounds = &self.rounds;
+        let cpu = self.cpu();
+        let cpus = || rounds.iter().map(Figures::cpu_micros_per_event);
+        let spread = cpus().fold(0.0, f64::max) - cpus().fold(f64::MAX, f64::min);
+        let rate = median(
+            rounds
+                .iter()
+                .map(|round| round.events as f64 / round.seconds),
+        );
+        let answered = self.what == What::Gateway && self.scenario.input != Input::Tcp;
+        Summary {
+            scenario: self.scenario.name.clone(),
+            subject: self.what.name(),
+            events_per_second: rate,
+            megabytes_per_second: rate * self.scenario.event_bytes as f64 / 1e6,
+            cpu_seconds_per_million_events: cpu,
+            cpu_spread: spread / cpu,
+            events_per_cpu_second: 1e6 / cpu,
+            peak_mebibytes: rounds.iter().map(|r| r.peak_bytes).max().unwrap_or(0) as f64
+                / f64::from(1 << 20),
+            answer_millis: answered.then(|| Quantiles::of(rounds, |round| &round.answers)),
+            arrival_millis: Quantiles::of(rounds, |round| &round.arrivals),
+            duplicates: rounds.iter().map(|round| round.duplicates).sum(),
+            missing: rounds.iter().map(|round| round.missing).sum(),
+            ratio_to_relay: relay.map(|relay| cpu / relay),
+            ratio_to_relay_that_syncs: durable.map(|durable| cpu / durable),
+            others_cpu_share: rounds
+                .iter()
+                .map(|r| r.others_cpu_share)
+                .fold(0.0, f64::max),
+        }
+    }
+}
+
+/// Writes `results.json`, `results.txt` and `results.svg` into `folder`.
+pub(crate) fn write(report: &Report, folder: &Path) -> anyhow::Result<()> {
+    std::fs::create_dir_all(folder)?;
+    let summaries = report.summaries();
+    std::fs::write(
+        folder.join("results.json"),
+        serde_json::to_vec_pretty(&summaries)?,
+    )?;
+    std::fs::write(folder.join("results.txt"), report.table())?;
+    std::fs::write(folder.join("results.svg"), picture::bars(&summaries))?;
+    println!("written to {}", folder.display());
+    Ok(())
+}

@@ -1,0 +1,71 @@
+//! What is sent, and how. One TOML file a scenario.
+
+use std::path::Path;
+
+use anyhow::Context;
+use serde::{Deserialize, Serialize};
+
+/// A scenario.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Scenario {
+    /// Its name in the table.
+    pub(crate) name: String,
+    /// The receiver that takes the events.
+    pub(crate) input: Input,
+    /// Connections that send.
+    pub(crate) clients: usize,
+    /// Events in a batch.
+    pub(crate) batch_events: usize,
+    /// Bytes of an event, without its line end.
+    #[serde(default = "default_event_bytes")]
+    pub(crate) event_bytes: usize,
+    /// Batches a connection may have unanswered.
+    #[serde(default = "default_in_flight")]
+    pub(crate) in_flight: usize,
+    /// Events in all.
+    pub(crate) events: u64,
+    /// Events a second, in all; absent: as fast as answers come.
+    pub(crate) rate: Option<u64>,
+}
+
+fn default_event_bytes() -> usize {
+    300
+}
+
+fn default_in_flight() -> usize {
+    8
+}
+
+/// How the events travel to the gateway.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Input {
+    /// `AppendStream`.
+    GrpcStream,
+    /// `Append`.
+    GrpcUnary,
+    /// `POST /v1/events`.
+    Http,
+    /// Newline-delimited JSON.
+    Tcp,
+}
+
+impl Scenario {
+    /// Reads a scenario from its file.
+    pub(crate) fn read(path: &Path) -> anyhow::Result<Self> {
+        let text = std::fs::read_to_string(path)
+            .with_context(|| format!("cannot read the scenario {}", path.display()))?;
+        let mut scenario: Self =
+            toml::from_str(&text).with_context(|| format!("{} is no scenario", path.display()))?;
+        // Whole batches only, the same number for each client.
+        let step = (scenario.batch_events * scenario.clients) as u64;
+        scenario.events = scenario.events.div_ceil(step) * step;
+        Ok(scenario)
+    }
+
+    /// Batches that each client sends.
+    pub(crate) fn batches_per_client(&self) -> u64 {
+        self.events / (self.batch_events * self.clients) as u64
+    }
+}

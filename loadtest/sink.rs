@@ -1,0 +1,215 @@
+//! The sink: behaves as Logstash's tcp input does, and counts every event by
+//! its number: distinct, duplicate, missing.
+
+use std::io::Read;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use hdrhistogram::Histogram;
+use hdrhistogram::sync::Recorder;
+use memchr::memmem::Finder;
+
+use crate::events::{SEQUENCE_DIGITS, SEQUENCE_KEY, read_digits};
+
+/// What arrived.
+pub(crate) struct Counts {
+    seen: Vec<AtomicU64>,
+    distinct: AtomicU64,
+    duplicates: AtomicU64,
+    strange: AtomicU64,
+}
+
+/// When each batch was (to be) sent, in microseconds since the start of the
+/// run; 0 while it was not.
+pub(crate) struct SendTimes {
+    start: Instant,
+    batch_events: u64,
+    micros: Vec<AtomicU64>,
+}
+
+impl SendTimes {
+    /// For `events` events in batches of `batch_events`.
+    pub(crate) fn new(events: u64, batch_events: usize) -> Self {
+        let batches = events.div_ceil(batch_events as u64) as usize;
+        Self {
+            start: Instant::now(),
+            batch_events: batch_events as u64,
+            micros: (0..batches).map(|_| AtomicU64::new(0)).collect(),
+        }
+    }
+
+    /// The batch whose first event is `first` was due at `at`.
+    pub(crate) fn sent(&self, first: u64, at: Instant) {
+        let micros = at.saturating_duration_since(self.start).as_micros() as u64;
+        self.micros[(first / self.batch_events) as usize].store(micros.max(1), Relaxed);
+    }
+
+    fn since(&self, event: u64) -> Option<u64> {
+        let sent = self
+            .micros
+            .get((event / self.batch_events) as usize)?
+            .load(Relaxed);
+        (sent > 0).then(|| (self.start.elapsed().as_micros() as u64).saturating_sub(sent))
+    }
+}
+
+impl Counts {
+    fn new(events: u64) -> Self {
+        Self {
+            seen: (0..events.div_ceil(64))
+                .map(|_| AtomicU64::new(0))
+                .collect(),
+            distinct: AtomicU64::new(0),
+            duplicates: AtomicU64::new(0),
+            strange: AtomicU64::new(0),
+        }
+    }
+
+    /// Events that arrived at least once.
+    pub(crate) fn distinct(&self) -> u64 {
+        self.distinct.load(Relaxed)
+    }
+
+    /// Arrivals of events that had arrived before.
+    pub(crate) fn duplicates(&self) -> u64 {
+        self.duplicates.load(Relaxed)
+    }
+
+    /// Lines without a number.
+    pub(crate) fn strange(&self) -> u64 {
+        self.strange.load(Relaxed)
+    }
+
+    fn count(&self, event: u64) {
+        let bit = 1 << (event % 64);
+        match self.seen.get((event / 64) as usize) {
+            None => self.strange.fetch_add(1, Relaxed),
+            Some(word) if word.fetch_or(bit, Relaxed) & bit != 0 => {
+                self.duplicates.fetch_add(1, Relaxed)
+            }
+            Some(_) => self.distinct.fetch_add(1, Relaxed),
+        };
+    }
+}
+
+/// A running sink.
+pub(crate) struct Sink {
+    /// Where it listens.
+    pub(crate) address: SocketAddr,
+    /// What arrived.
+    pub(crate) counts: Arc<Counts>,
+    arrivals: hdrhistogram::SyncHistogram<u64>,
+    stop: Arc<AtomicBool>,
+}
+
+impl Sink {
+    /// Starts a sink that tells `events` events apart.
+    pub(crate) fn start(
+        listen: SocketAddr,
+        events: u64,
+        times: Arc<SendTimes>,
+    ) -> anyhow::Result<Self> {
+        let listener = TcpListener::bind(listen)?;
+        let address = listener.local_addr()?;
+        let counts = Arc::new(Counts::new(events));
+        let arrivals = Histogram::<u64>::new(3)?.into_sync();
+        let recorder = arrivals.recorder();
+        let stop = Arc::new(AtomicBool::new(false));
+        let (for_thread, stopped) = (Arc::clone(&counts), Arc::clone(&stop));
+        thread::spawn(move || {
+            for connection in listener.incoming().flatten() {
+                if stopped.load(Relaxed) {
+                    return;
+                }
+                let (counts, times) = (Arc::clone(&for_thread), Arc::clone(&times));
+                let recorder = recorder.clone();
+                thread::spawn(move || read(connection, &counts, &times, recorder));
+            }
+        });
+        Ok(Self {
+            address,
+            counts,
+            arrivals,
+            stop,
+        })
+    }
+
+    /// From sending a batch to its first event's arrival, in microseconds.
+    pub(crate) fn arrivals(&mut self) -> Histogram<u64> {
+        self.arrivals.refresh_timeout(Duration::from_secs(1));
+        (*self.arrivals).clone()
+    }
+}
+
+impl Drop for Sink {
+    fn drop(&mut self) {
+        self.stop.store(true, Relaxed);
+        // Wakes `incoming`, so that the thread sees `stop`.
+        let _ = TcpStream::connect(self.address);
+    }
+}
+
+/// Reads until the sender half-closes; then the socket is dropped, which is
+/// the FIN the sender waits for.
+fn read(mut from: TcpStream, counts: &Counts, times: &SendTimes, mut arrivals: Recorder<u64>) {
+    let finder = Finder::new(SEQUENCE_KEY);
+    let mut buffer = vec![0; 256 << 10];
+    let mut kept = 0;
+    while let Ok(read @ 1..) = from.read(&mut buffer[kept..]) {
+        let filled = kept + read;
+        let Some(end) = memchr::memrchr(b'\n', &buffer[..filled]) else {
+            kept = filled;
+            if kept == buffer.len() {
+                buffer.resize(2 * kept, 0);
+            }
+            continue;
+        };
+        count_lines(&buffer[..=end], &finder, counts, times, &mut arrivals);
+        buffer.copy_within(end + 1..filled, 0);
+        kept = filled - end - 1;
+    }
+}
+
+fn count_lines(
+    lines: &[u8],
+    finder: &Finder<'_>,
+    counts: &Counts,
+    times: &SendTimes,
+    arrivals: &mut Recorder<u64>,
+) {
+    for at in finder.find_iter(lines) {
+        let Some(digits) = lines
+            .get(at + SEQUENCE_KEY.len()..)
+            .and_then(|d| d.get(..SEQUENCE_DIGITS))
+        else {
+            counts.strange.fetch_add(1, Relaxed);
+            continue;
+        };
+        let event = read_digits(digits);
+        if event % times.batch_events == 0
+            && let Some(micros) = times.since(event)
+        {
+            arrivals.saturating_record(micros);
+        }
+        counts.count(event);
+    }
+}
+
+/// `loadtest sink`: prints once a second until it is stopped.
+pub(crate) fn serve_by_hand(listen: SocketAddr, events: u64) -> anyhow::Result<()> {
+    let sink = Sink::start(listen, events, Arc::new(SendTimes::new(1, 1)))?;
+    println!("counting on {}", sink.address);
+    loop {
+        thread::sleep(Duration::from_secs(1));
+        let counts = &sink.counts;
+        println!(
+            "distinct {}  duplicates {}  without a number {}",
+            counts.distinct(),
+            counts.duplicates(),
+            counts.strange()
+        );
+    }
+}
