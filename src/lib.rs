@@ -31,6 +31,7 @@ pub mod event;
 pub mod forwarder;
 pub mod gateway;
 pub mod ledger;
+pub mod log;
 pub mod metrics;
 pub mod proto;
 pub mod receiver;

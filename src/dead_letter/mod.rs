@@ -103,7 +103,7 @@ pub enum KeepError {
 }
 
 /// What the store holds, as of now.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeadLetterStats {
     /// Letters held, by any source.
     pub held: u64,

@@ -93,7 +93,9 @@ pub enum AppendError {
 }
 
 /// What is full.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, thiserror::Error)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize, thiserror::Error,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum FullReason {
     /// Appends in flight use all the memory they may.
@@ -125,7 +127,7 @@ pub enum LeaseError {
 }
 
 /// What a queue holds, as of now.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct QueueStats {
     /// The queue.
     pub queue: QueueName,

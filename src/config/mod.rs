@@ -1,4 +1,16 @@
 //! Every setting: parsed, checked, documented once.
+//!
+//! A setting comes from the file, else from the environment, else from a flag;
+//! what comes later wins ([`load`]). A key that does not exist is an error that
+//! names the nearest one that does ([`schema`]); what fits together badly is an
+//! error that says what to do ([`check`]); what works but is weaker than it could
+//! be is said at start ([`weakness`]).
+
+mod check;
+mod load;
+mod schema;
+mod units;
+mod weakness;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -10,6 +22,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::batch::QueueName;
 use crate::spool::journal::Sync;
+
+pub use load::{ConfigError, Origin, Problem, Sources};
+pub use units::Secret;
 
 /// The whole configuration.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -77,10 +92,11 @@ pub struct Grpc {
     /// Whether it runs.
     pub enabled: bool,
     /// Where it listens.
+    #[serde(with = "units::address")]
     pub listen: SocketAddr,
     /// How long a connection may live before the client is asked to make a new
     /// one; 0s: for ever.
-    #[serde(with = "duration")]
+    #[serde(with = "units::duration")]
     pub max_connection_age: Duration,
 }
 
@@ -101,6 +117,7 @@ pub struct Http {
     /// Whether it runs.
     pub enabled: bool,
     /// Where it listens.
+    #[serde(with = "units::address")]
     pub listen: SocketAddr,
     /// Origins a browser may send from; `*` for any.
     pub cors_origins: Vec<String>,
@@ -123,6 +140,7 @@ pub struct Tcp {
     /// Whether it runs.
     pub enabled: bool,
     /// Where it listens.
+    #[serde(with = "units::address")]
     pub listen: SocketAddr,
     /// The queue its events go to.
     pub queue: QueueName,
@@ -143,10 +161,11 @@ impl Default for Tcp {
 #[serde(deny_unknown_fields, default)]
 pub struct Admin {
     /// Where it listens.
+    #[serde(with = "units::address")]
     pub listen: SocketAddr,
     /// The token callers must bring; needed unless `listen` is loopback.
-    #[serde(skip_serializing)]
-    pub token: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub token: Option<Secret>,
 }
 
 impl Default for Admin {
@@ -163,12 +182,15 @@ impl Default for Admin {
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
     /// Longest event.
+    #[serde(with = "units::bytes")]
     pub max_event_bytes: ByteSize,
     /// Longest batch, decompressed.
+    #[serde(with = "units::bytes")]
     pub max_batch_bytes: ByteSize,
     /// Most events in a batch.
     pub max_batch_events: usize,
     /// Most bytes of batches that are received and not yet durable.
+    #[serde(with = "units::bytes")]
     pub max_in_flight_bytes: ByteSize,
     /// Most connections of a receiver.
     pub max_connections: usize,
@@ -193,6 +215,7 @@ pub struct Spool {
     /// Which kind.
     pub kind: SpoolKind,
     /// Most bytes of waiting batches, all queues together.
+    #[serde(with = "units::bytes")]
     pub max_bytes: ByteSize,
     /// `[spool.journal]`
     pub journal: Journal,
@@ -223,8 +246,10 @@ pub struct Journal {
     /// When an append is answered.
     pub sync: Sync,
     /// Length of a segment.
+    #[serde(with = "units::bytes")]
     pub segment_bytes: ByteSize,
     /// Appends stop when the disk has less left.
+    #[serde(with = "units::bytes")]
     pub min_free_bytes: ByteSize,
 }
 
@@ -243,7 +268,7 @@ impl Default for Journal {
 #[serde(deny_unknown_fields, default)]
 pub struct Archive {
     /// How long settled batches are kept; 0s: not at all.
-    #[serde(with = "duration")]
+    #[serde(with = "units::duration")]
     pub retention: Duration,
 }
 
@@ -261,6 +286,7 @@ impl Default for Archive {
 pub struct DeadLetters {
     /// Most bytes of dead letters; when it is reached, rejected events are
     /// reported as not kept and TCP clients that send them are disconnected.
+    #[serde(with = "units::bytes")]
     pub max_bytes: ByteSize,
 }
 
@@ -277,6 +303,7 @@ impl Default for DeadLetters {
 #[serde(deny_unknown_fields, default)]
 pub struct Queue {
     /// Most bytes of waiting batches.
+    #[serde(with = "units::bytes")]
     pub max_bytes: ByteSize,
     /// `[queues.NAME.output]`
     pub output: Output,
@@ -343,24 +370,4 @@ pub enum Confirm {
     Close,
     /// When the peer's kernel has the bytes. Loses events when Logstash stops.
     Written,
-}
-
-/// Durations as text: `7d`, `250ms`.
-mod duration {
-    use std::time::Duration;
-
-    use serde::{Deserialize, Deserializer, Serializer, de::Error};
-
-    pub(super) fn serialize<S: Serializer>(value: &Duration, to: S) -> Result<S::Ok, S::Error> {
-        to.collect_str(&humantime::format_duration(*value))
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
-        let text = String::deserialize(from)?;
-        humantime::parse_duration(&text).map_err(|e| {
-            D::Error::custom(format!(
-                "{text:?} is no duration such as \"7d\" or \"250ms\": {e}"
-            ))
-        })
-    }
 }

@@ -1,0 +1,164 @@
+//! Which keys exist. Derived from the structs themselves, so that it cannot
+//! fall behind them.
+
+use std::collections::BTreeMap;
+
+use toml::{Table, Value};
+
+use super::{Config, Queue, Secret, Tcp};
+use crate::batch::QueueName;
+
+/// A key's place: `["queues", "logstash", "output", "hosts"]`.
+pub(super) type Path = Vec<String>;
+
+/// The tables whose keys are names of the user's choice.
+const NAMED: [&[&str]; 2] = [&["queues"], &["receivers", "tcp"]];
+
+/// All keys.
+#[derive(Debug)]
+pub(super) struct Schema(Table);
+
+impl Schema {
+    pub(super) fn new() -> Self {
+        let mut sample = Config {
+            queues: BTreeMap::from([(QueueName::default(), Queue::default())]),
+            ..Config::default()
+        };
+        sample.admin.token = Some(Secret::new(""));
+        sample.receivers.tcp = BTreeMap::from([("default".into(), Tcp::default())]);
+        Self(Table::try_from(sample).expect("invariant: every setting can be written as TOML"))
+    }
+
+    /// What stands at `path`: a section, or a value of the setting's type.
+    pub(super) fn at(&self, path: &[String]) -> Option<&Value> {
+        let (first, rest) = path.split_first()?;
+        let mut found = self.0.get(first)?;
+        for (depth, key) in rest.iter().enumerate() {
+            found = child(found.as_table()?, &path[..=depth], key)?;
+        }
+        Some(found)
+    }
+
+    /// The path of `unknown` up to its first key that does not exist; `None` if
+    /// all of it exists.
+    pub(super) fn first_unknown<'p>(&self, unknown: &'p [String]) -> Option<&'p [String]> {
+        (1..=unknown.len())
+            .map(|len| &unknown[..len])
+            .find(|path| self.at(path).is_none())
+    }
+
+    /// The existing path that `unknown`, of which only the last key is wrong, was
+    /// most likely meant to be: a neighbour that looks alike, else the same key
+    /// in another section, else the most alike of all.
+    pub(super) fn nearest(&self, unknown: &[String]) -> Path {
+        let (last, parent) = match unknown.split_last() {
+            Some((last, parent)) => (last.as_str(), parent),
+            None => ("", unknown),
+        };
+        let all = self.paths(parent);
+        let neighbours = all
+            .iter()
+            .filter(|path| path.len() == unknown.len() && path.starts_with(parent));
+        let alike = neighbours
+            .map(|path| (likeness(last, &path[parent.len()]), path))
+            .filter(|(likeness, _)| *likeness >= 0.8)
+            .max_by(|a, b| a.0.total_cmp(&b.0));
+        let elsewhere = || {
+            all.iter()
+                .find(|path| path.last().is_some_and(|l| l == last))
+        };
+        let dotted = unknown.join(".");
+        let anywhere = || {
+            all.iter().max_by(|a, b| {
+                likeness(&dotted, &a.join(".")).total_cmp(&likeness(&dotted, &b.join(".")))
+            })
+        };
+        alike
+            .map(|(_, path)| path)
+            .or_else(elsewhere)
+            .or_else(anywhere)
+            .cloned()
+            .unwrap_or_default()
+    }
+
+    /// Every path there is; names of the user's choice are taken from `near`.
+    fn paths(&self, near: &[String]) -> Vec<Path> {
+        let mut found = Vec::new();
+        collect(&self.0, &mut Vec::new(), near, &mut found);
+        found
+    }
+}
+
+fn likeness(a: &str, b: &str) -> f64 {
+    strsim::jaro_winkler(a, b)
+}
+
+fn is_named(path: &[String]) -> bool {
+    NAMED.iter().any(|named| path == *named)
+}
+
+fn child<'t>(table: &'t Table, parent: &[String], key: &str) -> Option<&'t Value> {
+    if is_named(parent) {
+        table.values().next()
+    } else {
+        table.get(key)
+    }
+}
+
+fn collect(table: &Table, path: &mut Path, near: &[String], found: &mut Vec<Path>) {
+    for (key, value) in table {
+        let chosen = near
+            .get(path.len())
+            .filter(|_| is_named(path) && near.starts_with(path));
+        path.push(chosen.unwrap_or(key).clone());
+        found.push(path.clone());
+        if let Value::Table(inner) = value {
+            collect(inner, path, near, found);
+        }
+        path.pop();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn nearest(unknown: &str) -> String {
+        let path: Path = unknown.split('.').map(str::to_owned).collect();
+        Schema::new().nearest(&path).join(".")
+    }
+
+    #[test]
+    fn the_nearest_key_is_a_neighbour_then_a_namesake_then_the_most_alike() {
+        assert_eq!(nearest("limits.max_batch_event"), "limits.max_batch_events");
+        assert_eq!(nearest("reciever"), "receivers");
+        assert_eq!(nearest("journal"), "spool.journal");
+        assert_eq!(nearest("spool.sync"), "spool.journal.sync");
+        assert_eq!(
+            nearest("queues.audit.output.host"),
+            "queues.audit.output.hosts"
+        );
+        assert_eq!(nearest("queues.audit.hosts"), "queues.audit.output.hosts");
+        assert_eq!(
+            nearest("receivers.tcp.apps.listn"),
+            "receivers.tcp.apps.listen"
+        );
+        assert_eq!(nearest("admin.tokn"), "admin.token");
+    }
+
+    #[test]
+    fn names_of_queues_and_listeners_are_the_users_own() {
+        let schema = Schema::new();
+        let known = [
+            "queues.audit.max_bytes",
+            "receivers.tcp.apps.queue",
+            "data_dir",
+        ];
+        for path in known {
+            let path: Path = path.split('.').map(str::to_owned).collect();
+            assert!(schema.first_unknown(&path).is_none(), "{path:?}");
+        }
+        let path = ["receivers".to_owned(), "grcp".into(), "listen".into()];
+        assert_eq!(schema.first_unknown(&path), Some(&path[..2]));
+    }
+}

@@ -1,0 +1,39 @@
+//! `docs/configuration.md` says what is.
+
+use stashgate::config::Config;
+
+const PAGE: &str = include_str!("../docs/configuration.md");
+
+#[test]
+fn the_defaults_in_the_page_are_the_defaults() {
+    let begin = PAGE
+        .find("```toml\ndata_dir")
+        .expect("the block of defaults")
+        + "```toml\n".len();
+    let length = PAGE[begin..].find("```").expect("its end");
+    let defaults = toml::to_string(&Config::default()).expect("printed");
+    assert_eq!(&PAGE[begin..begin + length], defaults);
+}
+
+#[test]
+fn every_setting_has_a_line_in_the_page() {
+    let defaults = toml::Table::try_from(Config::default()).expect("a table");
+    let mut settings = vec!["admin.token".to_owned()];
+    collect("", &defaults, &mut settings);
+    for setting in settings {
+        let row = format!("| `{setting}` |");
+        assert!(PAGE.contains(&row), "the page has no row {row}");
+    }
+}
+
+/// The settings of `table`; names of the user's choice are called `NAME`.
+fn collect(prefix: &str, table: &toml::Table, found: &mut Vec<String>) {
+    for (key, value) in table {
+        let named = ["queues.", "receivers.tcp."].contains(&prefix);
+        let path = format!("{prefix}{}", if named { "NAME" } else { key });
+        match value {
+            toml::Value::Table(inner) => collect(&format!("{path}."), inner, found),
+            _ => found.push(path),
+        }
+    }
+}
