@@ -1,8 +1,20 @@
 //! Everything that touches the bytes of an event: validation at the door, and
 //! the stamp on the way out. From the door on a batch is a block of
 //! newline-delimited JSON that nobody parses again.
+//!
+//! - `validate` is the door: it splits a block, a list or a document into
+//!   events and puts the accepted ones into a block.
+//! - `scan` checks the JSON of one event, `specials` finds the ends of strings.
+//! - `members` walks an object that was checked; `metadata` rewrites an event
+//!   that has an `@metadata` of its own.
+//! - `stamp` puts the stable id and the acceptance time into each event.
 
+mod block;
+mod members;
+mod metadata;
 mod reject;
+mod scan;
+mod specials;
 mod stamp;
 mod validate;
 

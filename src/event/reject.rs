@@ -1,5 +1,7 @@
 //! Why an event is not taken.
 
+use std::fmt;
+
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
@@ -23,6 +25,27 @@ pub enum RejectReason {
     InvalidMetadata,
 }
 
+impl RejectReason {
+    /// The reason's name in snake case, as in JSON: for labels and logs.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::InvalidUtf8 => "invalid_utf8",
+            Self::InvalidJson => "invalid_json",
+            Self::NotAnObject => "not_an_object",
+            Self::TooLarge => "too_large",
+            Self::TooDeep => "too_deep",
+            Self::TokenTooLong => "token_too_long",
+            Self::InvalidMetadata => "invalid_metadata",
+        }
+    }
+}
+
+impl fmt::Display for RejectReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
 /// An event that was not taken.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reject {
@@ -34,4 +57,70 @@ pub struct Reject {
     pub detail: String,
     /// The event as it was sent.
     pub event: Bytes,
+}
+
+/// What is wrong with an event, and where. Costs no allocation, so that a block
+/// full of faults costs one only where a [`Reject`] is made of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Fault {
+    pub(super) reason: RejectReason,
+    /// In words, so that "at byte N" can follow.
+    pub(super) what: &'static str,
+    /// Byte position in the slice that was examined.
+    pub(super) at: usize,
+}
+
+impl Fault {
+    pub(super) fn new(reason: RejectReason, what: &'static str, at: usize) -> Self {
+        Self { reason, what, at }
+    }
+
+    /// The same fault, its position counted from `start`.
+    pub(super) fn from(self, start: usize) -> Self {
+        Self {
+            at: self.at - start,
+            ..self
+        }
+    }
+
+    /// The same fault, in a slice in which `len` bytes stand before it.
+    pub(super) fn behind(self, len: usize) -> Self {
+        Self {
+            at: self.at + len,
+            ..self
+        }
+    }
+
+    /// The words, for an event of `len` bytes.
+    pub(super) fn detail(&self, len: usize) -> String {
+        let Self { reason, what, at } = *self;
+        if at >= len && reason == RejectReason::InvalidJson {
+            // Blanks before the line end are no part of the event: `at` may be
+            // behind it.
+            format!("{what} at byte {len}, where it ends")
+        } else {
+            format!("{what} at byte {at}")
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::RejectReason::*;
+
+    #[test]
+    fn the_name_of_a_reason_is_its_name_in_json() {
+        for reason in [
+            InvalidUtf8,
+            InvalidJson,
+            NotAnObject,
+            TooLarge,
+            TooDeep,
+            TokenTooLong,
+            InvalidMetadata,
+        ] {
+            let json = serde_json::to_string(&reason).expect("writes");
+            assert_eq!(json, format!("\"{reason}\""));
+        }
+    }
 }

@@ -1,30 +1,174 @@
 //! The stamp: `@metadata._id` and `@metadata.accepted_at`, put into each event
 //! when it is sent.
+//!
+//! The stable id is the batch id, the hash of what the client sent and the
+//! event's position in the batch as it was sent, in base32hex (lower case, no
+//! padding), which keeps the order of the bytes. Within a batch only the last
+//! four digits, the position, differ.
 
+use std::ops::Range;
+
+use data_encoding::BASE32_DNSSEC;
+use memchr::memchr_iter;
+
+use super::members::members;
+use super::metadata::OWN;
 use crate::record::Header;
+
+/// Digits of base32hex in their order.
+const DIGITS: &[u8; 32] = b"0123456789abcdefghijklmnopqrstuv";
+/// Digits of a position: 20 bits.
+const POSITION_LEN: usize = 4;
 
 /// Stamps the events of one batch.
 #[derive(Debug)]
-pub struct Stamper {}
+pub struct Stamper {
+    /// The ids of the batch without their last digits.
+    id: String,
+    /// What a plain event gets instead of its `{`:
+    /// `{"@metadata":{"_id":"…","accepted_at":"…"},`.
+    prefix: Vec<u8>,
+    /// The member `_id` in `prefix`, its comma included; empty without ids.
+    id_member: Range<usize>,
+    rejected: Box<[u32]>,
+    own_metadata: bool,
+}
 
 impl Stamper {
     /// `event_id`: whether `_id` is stamped too, or `accepted_at` only.
     pub fn new(header: &Header, event_id: bool) -> Self {
-        let _ = (header, event_id);
-        todo!("helper: event")
+        let mut id = header.id.as_bytes().to_vec();
+        id.extend_from_slice(&header.payload_hash.to_be_bytes());
+        let id = BASE32_DNSSEC.encode(&id);
+        let mut prefix = OWN.to_vec();
+        if event_id {
+            prefix.extend_from_slice(format!("\"_id\":\"{id}0000\",").as_bytes());
+        }
+        let id_member = OWN.len()..prefix.len();
+        let accepted_at = format!("\"accepted_at\":\"{}\"}},", header.accepted_at);
+        prefix.extend_from_slice(accepted_at.as_bytes());
+        Self {
+            id,
+            prefix,
+            id_member,
+            rejected: header.rejected.clone(),
+            own_metadata: header.own_metadata,
+        }
     }
 
     /// Appends the events of `block` to `out`, stamped, one a line. `block` is
     /// the payload of the record, or whole lines of it of which the first is
     /// the event at position `first` among the accepted ones.
     pub fn stamp(&self, block: &[u8], first: u32, out: &mut Vec<u8>) {
-        let _ = (block, first, out);
-        todo!("helper: event")
+        let lines = memchr_iter(b'\n', block).count();
+        out.reserve(block.len() + lines * (self.prefix.len() - 1));
+        let mut positions = Positions::new(&self.rejected, first);
+        let mut start = 0;
+        for newline in memchr_iter(b'\n', block) {
+            let line = &block[start..=newline];
+            let position = positions.take();
+            if self.own_metadata && line.starts_with(OWN) {
+                self.splice(line, position, out);
+            } else {
+                self.prepend(line, position, out);
+            }
+            start = newline + 1;
+        }
     }
 
     /// The stable id of the event at position `accepted` among the accepted ones.
     pub fn id(&self, accepted: u32) -> String {
-        let _ = accepted;
-        todo!("helper: event")
+        let position = Positions::new(&self.rejected, accepted).take();
+        let digits = digits(position).map(char::from);
+        self.id.chars().chain(digits).collect()
+    }
+
+    /// Stamps an event without an `@metadata`.
+    #[inline]
+    fn prepend(&self, line: &[u8], position: u64, out: &mut Vec<u8>) {
+        let start = out.len();
+        out.extend_from_slice(&self.prefix);
+        self.put_position(&mut out[start..], self.id_member.end, position);
+        let rest = &line[1..];
+        if rest.first() != Some(&b'"') && is_empty(line) {
+            out.pop(); // the comma
+        }
+        out.extend_from_slice(rest);
+    }
+
+    /// Stamps an event that begins with [`OWN`]; what is there already stays.
+    fn splice(&self, line: &[u8], position: u64, out: &mut Vec<u8>) {
+        let own = &line[OWN.len() - 1..];
+        let has = |name| members(own).any(|member| member.is(name));
+        out.extend_from_slice(OWN);
+        let ours = out.len();
+        if !has("_id") {
+            let member = &self.prefix[self.id_member.clone()];
+            out.extend_from_slice(member);
+            self.put_position(&mut out[ours..], member.len(), position);
+        }
+        if !has("accepted_at") {
+            let member = &self.prefix[self.id_member.end..self.prefix.len() - 2];
+            out.extend_from_slice(member);
+            out.push(b',');
+        }
+        if is_empty(own) {
+            out.pop();
+        }
+        out.extend_from_slice(&line[OWN.len()..]);
+    }
+
+    /// Writes the position's digits into the member `_id` that ends at `end`.
+    #[inline]
+    fn put_position(&self, out: &mut [u8], end: usize, position: u64) {
+        if !self.id_member.is_empty() {
+            let end = end - 2; // the quote and the comma
+            out[end - POSITION_LEN..end].copy_from_slice(&digits(position));
+        }
+    }
+}
+
+/// Whether an object has no members.
+fn is_empty(object: &[u8]) -> bool {
+    members(object).next().is_none()
+}
+
+fn digits(position: u64) -> [u8; POSITION_LEN] {
+    let digit = |shift: u32| DIGITS[(position >> shift) as usize & 31];
+    [digit(15), digit(10), digit(5), digit(0)]
+}
+
+/// The positions that accepted events had in the batch as it was sent.
+struct Positions<'a> {
+    next: u64,
+    /// Rejected positions from `next` on.
+    rejected: &'a [u32],
+}
+
+impl<'a> Positions<'a> {
+    /// Begins with the accepted event number `first`.
+    fn new(rejected: &'a [u32], first: u32) -> Self {
+        let mut next = u64::from(first);
+        let mut before = 0;
+        while rejected.get(before).is_some_and(|&r| u64::from(r) <= next) {
+            before += 1;
+            next += 1;
+        }
+        Self {
+            next,
+            rejected: &rejected[before..],
+        }
+    }
+
+    #[inline]
+    fn take(&mut self) -> u64 {
+        while let [rejected, rest @ ..] = self.rejected
+            && u64::from(*rejected) == self.next
+        {
+            self.next += 1;
+            self.rejected = rest;
+        }
+        self.next += 1;
+        self.next - 1
     }
 }

@@ -1,0 +1,47 @@
+//! The slow path of the door: an event with an `@metadata` of its own.
+
+use super::members::{Member, members};
+use super::reject::{Fault, RejectReason::InvalidMetadata};
+
+/// How an event with an `@metadata` of its own begins, once it passed the door.
+pub(super) const OWN: &[u8] = b"{\"@metadata\":{";
+
+/// Appends `event`, an object with a member `@metadata`, as a line that begins
+/// with [`OWN`]. The member `dead_letter_queue` of `@metadata` is left out: it
+/// would hide the event from Logstash's dead letter queue. What is between the
+/// members is not kept; the members are, byte for byte and in order. Leaves
+/// `out` as it was on error.
+pub(super) fn rewrite(event: &[u8], out: &mut Vec<u8>) -> Result<(), Fault> {
+    let own = find(event)?;
+    out.extend_from_slice(OWN);
+    let kept = members(own.value).filter(|member| !member.is("dead_letter_queue"));
+    for (i, member) in kept.enumerate() {
+        if i > 0 {
+            out.push(b',');
+        }
+        out.extend_from_slice(member.text);
+    }
+    out.push(b'}');
+    for member in members(event).filter(|member| member.at != own.at) {
+        out.push(b',');
+        out.extend_from_slice(member.text);
+    }
+    out.push(b'}');
+    Ok(())
+}
+
+/// The one member `@metadata`, which must be an object.
+fn find(event: &[u8]) -> Result<Member<'_>, Fault> {
+    let mut own = members(event).filter(|member| member.is("@metadata"));
+    let fault = |what, at| Fault::new(InvalidMetadata, what, at);
+    let Some(member) = own.next() else {
+        return Err(fault("no @metadata", 0));
+    };
+    if member.value.first() != Some(&b'{') {
+        return Err(fault("@metadata must be an object", member.at));
+    }
+    match own.next() {
+        Some(second) => Err(fault("a second @metadata", second.at)),
+        None => Ok(member),
+    }
+}

@@ -1,0 +1,127 @@
+//! Finds the bytes that matter inside a JSON string: `"`, `\` and everything
+//! below 0x20.
+//!
+//! 64 bytes are examined at once and kept as a bit mask. Names and values in
+//! log events are short, so one mask serves several strings, and where a string
+//! ends costs a shift and a count instead of a loop whose length the processor
+//! cannot guess.
+
+/// Bytes behind one mask.
+const WIDTH: usize = 64;
+
+/// The mask of the bytes examined last.
+#[derive(Debug)]
+pub(super) struct Specials {
+    base: usize,
+    /// Bit `i` is set when the byte at `base + i` is special; bits beyond the
+    /// end of the input are set.
+    mask: u64,
+}
+
+impl Specials {
+    /// Begins at the start of `bytes`.
+    pub(super) fn new(bytes: &[u8]) -> Self {
+        Self {
+            base: 0,
+            mask: examine(bytes, 0),
+        }
+    }
+
+    /// Position of the first special byte at or after `from`; the length of
+    /// `bytes` when there is none. `bytes` must be the same at every call, and
+    /// `from` at most its length.
+    #[inline(always)]
+    pub(super) fn next(&mut self, bytes: &[u8], from: usize) -> usize {
+        let offset = from.wrapping_sub(self.base);
+        if offset < WIDTH {
+            let rest = self.mask >> offset;
+            if rest != 0 {
+                return from + rest.trailing_zeros() as usize;
+            }
+            // No bit was set to the end of the mask, so the input goes on there.
+            return self.search(bytes, self.base + WIDTH);
+        }
+        self.search(bytes, from)
+    }
+
+    fn search(&mut self, bytes: &[u8], mut from: usize) -> usize {
+        loop {
+            (self.base, self.mask) = (from, examine(bytes, from));
+            if self.mask != 0 {
+                return from + self.mask.trailing_zeros() as usize;
+            }
+            from += WIDTH;
+        }
+    }
+}
+
+#[inline]
+fn examine(bytes: &[u8], from: usize) -> u64 {
+    let rest = &bytes[from..];
+    match rest.first_chunk::<WIDTH>() {
+        Some(chunk) => mask(chunk),
+        None => {
+            // Zeros are special: they end every search at the end of the input.
+            let mut chunk = [0; WIDTH];
+            chunk[..rest.len()].copy_from_slice(rest);
+            mask(&chunk)
+        }
+    }
+}
+
+/// Eight bytes at a time in plain arithmetic.
+fn mask(chunk: &[u8; WIDTH]) -> u64 {
+    const ONES: u64 = u64::MAX / 0xFF;
+    const LOW: u64 = ONES * 0x7F;
+    // The high bit of each byte that is zero, and of no other: no carry crosses.
+    let zero = |x: u64| !(((x & LOW) + LOW) | x | LOW);
+    let (words, _) = chunk.as_chunks::<8>();
+    let mut mask = 0;
+    for (i, word) in words.iter().enumerate() {
+        let x = u64::from_le_bytes(*word);
+        let quote = zero(x ^ (ONES * u64::from(b'"')));
+        let backslash = zero(x ^ (ONES * u64::from(b'\\')));
+        let control = zero(x & (ONES * 0xE0));
+        // Gathers the eight high bits in the topmost byte.
+        let bits = ((quote | backslash | control) >> 7).wrapping_mul(0x0102_0408_1020_4080) >> 56;
+        mask |= bits << (8 * i);
+    }
+    mask
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn is_special(byte: u8) -> bool {
+        byte < 0x20 || byte == b'"' || byte == b'\\'
+    }
+
+    #[test]
+    fn every_byte_at_every_place_is_judged_right() {
+        for byte in 0..=255 {
+            for place in 0..WIDTH {
+                for around in [b'a', 0xFF, 0x20, 0x21] {
+                    let mut chunk = [around; WIDTH];
+                    chunk[place] = byte;
+                    let expected = u64::from(is_special(byte)) << place;
+                    assert_eq!(mask(&chunk), expected, "{byte:#x} at {place}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_search_finds_what_a_plain_loop_finds() {
+        for len in 0..300 {
+            let bytes: Vec<u8> = (0..len)
+                .map(|i| if i * i % 71 == 3 { b'"' } else { b'x' })
+                .collect();
+            let mut specials = Specials::new(&bytes);
+            for from in 0..=len {
+                let plain = (from..len).find(|&i| is_special(bytes[i])).unwrap_or(len);
+                assert_eq!(specials.next(&bytes, from), plain, "{from} of {len}");
+            }
+        }
+    }
+}
