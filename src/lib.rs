@@ -20,11 +20,13 @@
 //! - [`ledger`] holds the sums that show that nothing was lost.
 //!
 //! The stages do not know each other; [`gateway`] joins them. Around them stand
-//! [`config`], [`metrics`], [`admin`] and [`cli`].
+//! [`config`], [`metrics`], [`admin`] and [`cli`]. On the other side of the wire
+//! is [`client`].
 
 pub mod admin;
 pub mod batch;
 pub mod cli;
+pub mod client;
 pub mod config;
 pub mod dead_letter;
 pub mod event;
