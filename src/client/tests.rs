@@ -104,7 +104,7 @@ fn answers_find_their_batch_by_ordinal_in_any_order() {
     let (_, second) = sent.remove(1);
     for (id, answer) in sent {
         let receipt = outcome(answer).expect("durable");
-        assert_eq!(receipt.batch.id(), id);
+        assert_eq!(receipt.batch.id(), &id);
     }
     told.answer(1, error(Code::InvalidArgument, None));
     assert!(outcome(second).is_err());
@@ -195,7 +195,7 @@ fn the_batch_that_makes_the_gateway_end_the_stream_is_found_and_given_back() {
     }
     let (_, third) = sent.remove(2);
     let failed = outcome(third).expect_err("given back");
-    assert_eq!(failed.batch.id(), guilty);
+    assert_eq!(failed.batch.id(), &guilty);
     assert!(matches!(
         failed.error,
         SendError::Refused {
@@ -216,7 +216,7 @@ fn a_caller_without_rights_gets_everything_back() {
     told.end_stream(&Status::permission_denied("not your queue"));
     for (id, answer) in sent {
         let failed = outcome(answer).expect_err("given back");
-        assert_eq!(failed.batch.id(), id);
+        assert_eq!(failed.batch.id(), &id);
     }
 }
 
