@@ -20,6 +20,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     compiler.include_imports(true);
     compiler.include_source_info(true);
     compiler.open_file("stashgate/v1/ingest.proto")?;
+    // Not imported, but a reflection client needs it to show the details of an error.
+    compiler.open_file("google/rpc/error_details.proto")?;
 
     let out = std::path::PathBuf::from(std::env::var("OUT_DIR")?);
     std::fs::write(

@@ -1,0 +1,170 @@
+//! Accepts connections: no more than are allowed, whatever `accept` says.
+//!
+//! - At the limit no connection is accepted until one ends; the kernel's backlog
+//!   holds the others.
+//! - An error of `accept` never ends a listener. Errors of one connection are
+//!   passed over; others (out of files, out of memory) are waited out.
+
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use socket2::{SockRef, TcpKeepalive};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// A peer that vanished is noticed after 45 s + 3 x 10 s of silence.
+const KEEPALIVE: TcpKeepalive = TcpKeepalive::new()
+    .with_time(Duration::from_secs(45))
+    .with_interval(Duration::from_secs(10))
+    .with_retries(3);
+
+const BACKOFF_MIN: Duration = Duration::from_millis(10);
+const BACKOFF_MAX: Duration = Duration::from_secs(1);
+
+/// A listener that knows how many connections it may have.
+#[derive(Debug)]
+pub(super) struct Acceptor {
+    listener: TcpListener,
+    slots: Arc<Semaphore>,
+    receiver: &'static str,
+}
+
+impl Acceptor {
+    pub(super) fn new(
+        listener: TcpListener,
+        max_connections: usize,
+        receiver: &'static str,
+    ) -> Self {
+        let slots = max_connections.clamp(1, Semaphore::MAX_PERMITS);
+        Self {
+            listener,
+            slots: Arc::new(Semaphore::new(slots)),
+            receiver,
+        }
+    }
+
+    /// The next connection. Cancel safe.
+    pub(super) async fn accept(&self) -> Connection {
+        let slot = self.slot().await;
+        let mut backoff = BACKOFF_MIN;
+        loop {
+            match self.listener.accept().await {
+                Ok((stream, peer)) => return Connection::new(stream, peer, slot),
+                Err(error) if concerns_one_connection(&error) => {}
+                Err(error) => {
+                    tracing::warn!(receiver = self.receiver, %error, "cannot accept connections; trying again");
+                    tokio::time::sleep(backoff).await;
+                    backoff = (backoff * 2).min(BACKOFF_MAX);
+                }
+            }
+        }
+    }
+
+    async fn slot(&self) -> Option<OwnedSemaphorePermit> {
+        if let Ok(slot) = self.slots.clone().try_acquire_owned() {
+            return Some(slot);
+        }
+        tracing::warn!(
+            receiver = self.receiver,
+            "as many connections as limits.max_connections allows; more are accepted when one ends"
+        );
+        // The semaphore is never closed: there is always a slot in the end.
+        self.slots.clone().acquire_owned().await.ok()
+    }
+}
+
+fn concerns_one_connection(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionRefused
+            | io::ErrorKind::Interrupted
+    )
+}
+
+/// A client's connection, with its place among those allowed.
+#[derive(Debug)]
+pub(super) struct Connection {
+    stream: TcpStream,
+    peer: SocketAddr,
+    _slot: Option<OwnedSemaphorePermit>,
+}
+
+impl Connection {
+    fn new(stream: TcpStream, peer: SocketAddr, slot: Option<OwnedSemaphorePermit>) -> Self {
+        let options = stream
+            .set_nodelay(true)
+            .and_then(|()| SockRef::from(&stream).set_tcp_keepalive(&KEEPALIVE));
+        if let Err(error) = options {
+            tracing::debug!(%peer, %error, "a connection keeps its default socket options");
+        }
+        Self {
+            stream,
+            peer,
+            _slot: slot,
+        }
+    }
+
+    pub(super) fn peer(&self) -> SocketAddr {
+        self.peer
+    }
+
+    /// Makes the end of the connection a reset, which tells the client that not
+    /// all is well.
+    pub(super) fn reset(self) {
+        if let Err(error) = SockRef::from(&self.stream).set_linger(Some(Duration::ZERO)) {
+            tracing::debug!(peer = %self.peer, %error, "a connection is closed instead of reset");
+        }
+    }
+
+    /// Waits until the client sent something, or closed.
+    pub(super) async fn readable(&self) -> io::Result<()> {
+        self.stream.readable().await
+    }
+}
+
+impl AsyncRead for Connection {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Connection {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}

@@ -1,0 +1,237 @@
+//! One connection: read into chunks, admit them in order, store several at once.
+
+use std::future::{self, Future};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use futures_util::future::{Either, FutureExt};
+use futures_util::stream::{self, StreamExt};
+use tokio::io::AsyncReadExt;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::gather::{Bounds, Chunk, Gather};
+use super::streak::Streak;
+use crate::batch::QueueName;
+use crate::dead_letter::Source;
+use crate::event::{Limits, RejectReason};
+use crate::receiver::Intake;
+use crate::receiver::accept::Connection as Socket;
+use crate::receiver::intake::{Admitted, Patience, Payload, Taken, count_refused};
+use crate::receiver::reply::Refusal;
+
+/// Lines and bytes of a batch, unless `[limits]` allow less.
+const BATCH_LINES: usize = 500;
+const BATCH_BYTES: usize = 1 << 20;
+/// How long a line waits for others to make a batch.
+const BATCH_AGE: Duration = Duration::from_millis(20);
+/// Batches of one connection that are being stored while the next is read.
+const IN_FLIGHT: usize = 8;
+/// Bad lines in a row that end a connection.
+pub(super) const MAX_BAD_LINES: usize = 20;
+
+/// A connection and where its events go.
+#[derive(Debug)]
+pub(super) struct Connection {
+    intake: Intake,
+    queue: QueueName,
+    peer: SocketAddr,
+}
+
+/// What reading leads to, in the order of the connection.
+enum Event {
+    Settled(Outcome),
+    /// The last one.
+    Ended(Socket),
+}
+
+/// What became of a chunk.
+struct Outcome {
+    bytes: usize,
+    taken: Result<Taken, Refusal>,
+}
+
+impl Connection {
+    pub(super) fn new(intake: Intake, queue: QueueName, peer: SocketAddr) -> Self {
+        Self {
+            intake,
+            queue,
+            peer,
+        }
+    }
+
+    /// Takes what `socket` sends until it ends or has to be ended; returns when
+    /// everything that was read is settled.
+    ///
+    /// The socket is closed only then, so that a client that half-closes and waits
+    /// for the other half knows that all is durable. If anything was lost, it is
+    /// reset instead.
+    pub(super) async fn run(self, socket: Socket) {
+        let stop = self.intake.closing().child_token();
+        let reader = Reader::new(&self, socket, stop.clone());
+        let mut events = Box::pin(stream::unfold(Some(reader), next).buffered(IN_FLIGHT));
+        let mut streak = Streak::default();
+        let mut lost = false;
+        while let Some(event) = events.next().await {
+            match event {
+                Event::Settled(outcome) => match self.judge(outcome, &mut streak) {
+                    Verdict::GoOn => {}
+                    Verdict::Close => stop.cancel(),
+                    Verdict::Lost => {
+                        lost = true;
+                        stop.cancel();
+                    }
+                },
+                Event::Ended(socket) if lost => socket.reset(),
+                Event::Ended(socket) => drop(socket),
+            }
+        }
+    }
+
+    fn judge(&self, outcome: Outcome, streak: &mut Streak) -> Verdict {
+        let (peer, queue) = (self.peer, &self.queue);
+        let taken = match outcome.taken {
+            Ok(taken) => taken,
+            Err(refusal) => {
+                count_refused(Source::Tcp, &refusal);
+                tracing::error!(%peer, %queue, bytes = outcome.bytes, %refusal, "lines that were read could not be stored and are lost; the connection is reset");
+                return Verdict::Lost;
+            }
+        };
+        if !taken.kept {
+            let lines = taken.rejects.len();
+            tracing::warn!(%peer, %queue, lines, "bad lines could not be kept and are lost; the connection is reset");
+            return Verdict::Lost;
+        }
+        if streak.count(&taken) >= MAX_BAD_LINES {
+            tracing::warn!(%peer, %queue, "{MAX_BAD_LINES} bad lines in a row; the connection is closed");
+            return Verdict::Close;
+        }
+        Verdict::GoOn
+    }
+}
+
+/// What an outcome means for the connection.
+enum Verdict {
+    GoOn,
+    Close,
+    /// Something that was read is gone.
+    Lost,
+}
+
+/// The reading half.
+struct Reader {
+    intake: Intake,
+    queue: QueueName,
+    socket: Socket,
+    gather: Gather,
+    /// When the oldest whole line in the buffer has waited long enough.
+    due: Option<Instant>,
+    stop: CancellationToken,
+    ended: bool,
+}
+
+impl Reader {
+    fn new(connection: &Connection, socket: Socket, stop: CancellationToken) -> Self {
+        Self {
+            gather: Gather::new(bounds(connection.intake.limits())),
+            intake: connection.intake.clone(),
+            queue: connection.queue.clone(),
+            socket,
+            due: None,
+            stop,
+            ended: false,
+        }
+    }
+
+    async fn chunk(&mut self) -> Option<Chunk> {
+        while !self.ended {
+            if let Some(chunk) = self.gather.full() {
+                self.due = None;
+                return Some(chunk);
+            }
+            if self.gather.has_lines() && self.due.is_none() {
+                self.due = Some(Instant::now() + BATCH_AGE);
+            }
+            if !self.read().await {
+                self.due = None;
+                if let Some(chunk) = self.gather.cut() {
+                    return Some(chunk);
+                }
+            }
+        }
+        self.gather
+            .full()
+            .or_else(|| self.gather.cut())
+            .or_else(|| self.gather.last())
+    }
+
+    /// Reads once; whether something came before the lines at hand were due.
+    async fn read(&mut self) -> bool {
+        let due = async |due: Option<Instant>| match due {
+            Some(due) => tokio::time::sleep_until(due).await,
+            None => future::pending().await,
+        };
+        let read = tokio::select! {
+            biased;
+            () = self.stop.cancelled() => None,
+            () = due(self.due) => return false,
+            read = self.socket.read_buf(self.gather.buffer()) => read.ok(),
+        };
+        self.gather.received();
+        // A connection that broke is treated as one that ended.
+        self.ended = read.unwrap_or(0) == 0;
+        !self.ended
+    }
+
+    async fn admit(&self, chunk: Chunk) -> Result<Admitted, Refusal> {
+        let queue = self.queue.as_str();
+        match chunk {
+            Chunk::Lines(lines) => {
+                let payload = Payload::Ndjson(lines);
+                self.intake
+                    .admit(Source::Tcp, queue, payload, None, Patience::UntilRoom)
+                    .await
+            }
+            Chunk::Overlong { beginning, length } => {
+                let kept = beginning.len();
+                let detail = format!(
+                    "the line has {length} bytes; an event has at most {kept} (limits.max_event_bytes); its first {kept} bytes are kept"
+                );
+                let reason = RejectReason::TooLarge;
+                self.intake
+                    .admit_rejected(Source::Tcp, queue, beginning, reason, detail)
+            }
+        }
+    }
+}
+
+/// Reads the next chunk and sends it on its way into the spool.
+async fn next(
+    reader: Option<Reader>,
+) -> Option<(impl Future<Output = Event> + Send, Option<Reader>)> {
+    let mut reader = reader?;
+    let Some(chunk) = reader.chunk().await else {
+        let ended = future::ready(Event::Ended(reader.socket));
+        return Some((Either::Left(ended), None));
+    };
+    let bytes = chunk.len();
+    let taken = match reader.admit(chunk).await {
+        Ok(admitted) => Either::Left(admitted.begin().await),
+        Err(refusal) => Either::Right(future::ready(Err(refusal))),
+    };
+    let settled = taken.map(move |taken| Event::Settled(Outcome { bytes, taken }));
+    Some((Either::Right(settled), Some(reader)))
+}
+
+/// What chunks may measure so that a chunk is never more than a batch may be.
+fn bounds(limits: &Limits) -> Bounds {
+    Bounds {
+        lines: BATCH_LINES.min(limits.max_batch_events),
+        bytes: BATCH_BYTES.min(limits.max_batch_bytes),
+        // Two bytes for the line end.
+        line: limits
+            .max_event_bytes
+            .min(limits.max_batch_bytes.saturating_sub(2)),
+    }
+}
