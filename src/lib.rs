@@ -20,8 +20,8 @@
 //! - [`ledger`] holds the sums that show that nothing was lost.
 //!
 //! The stages do not know each other; [`gateway`] joins them. Around them stand
-//! [`config`], [`metrics`], [`admin`] and [`cli`]. On the other side of the wire
-//! is [`client`].
+//! [`config`], [`metrics`], [`status`], [`admin`], [`log`] and [`cli`]. On the other
+//! side of the wire is [`client`].
 
 pub mod admin;
 pub mod batch;
@@ -40,3 +40,4 @@ pub mod receiver;
 pub mod record;
 pub mod shutdown;
 pub mod spool;
+pub mod status;

@@ -1,3 +1,7 @@
 //! Parses the arguments and runs one command.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    stashgate::cli::main()
+}

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use metrics::{counter, histogram};
+use metrics::{Unit, counter, describe_counter, describe_histogram, histogram};
 
 use crate::batch::QueueName;
 
@@ -62,4 +62,66 @@ pub fn confirm_took(queue: &QueueName, took: Duration) {
 /// From a batch's acceptance to its confirmation.
 pub fn end_to_end_took(queue: &QueueName, took: Duration) {
     histogram!("stashgate_end_to_end_seconds", "queue" => queue.to_string()).record(took);
+}
+
+/// Says what each metric means; once, when the recorder is set up.
+pub(crate) fn describe() {
+    let counters = [
+        (
+            "stashgate_accepted_events_total",
+            Unit::Count,
+            "Events that are durable and answered.",
+        ),
+        (
+            "stashgate_accepted_bytes_total",
+            Unit::Bytes,
+            "Their payload.",
+        ),
+        (
+            "stashgate_accepted_batches_total",
+            Unit::Count,
+            "Their batches.",
+        ),
+        (
+            "stashgate_rejected_events_total",
+            Unit::Count,
+            "Events that were rejected at the door.",
+        ),
+        (
+            "stashgate_refused_batches_total",
+            Unit::Count,
+            "Batches that were refused as a whole.",
+        ),
+        (
+            "stashgate_forwarded_events_total",
+            Unit::Count,
+            "Events that left, by what became of them.",
+        ),
+        (
+            "stashgate_possible_duplicate_events_total",
+            Unit::Count,
+            "Events that are sent again after an unknown outcome.",
+        ),
+    ];
+    for (name, unit, help) in counters {
+        describe_counter!(name, unit, help);
+    }
+    let histograms = [
+        (
+            "stashgate_append_seconds",
+            "From a batch being read to its answer.",
+        ),
+        ("stashgate_sync_seconds", "One sync of the journal."),
+        (
+            "stashgate_confirm_seconds",
+            "From the first byte of a stretch to its confirmation.",
+        ),
+        (
+            "stashgate_end_to_end_seconds",
+            "From a batch's acceptance to its confirmation.",
+        ),
+    ];
+    for (name, help) in histograms {
+        describe_histogram!(name, Unit::Seconds, help);
+    }
 }

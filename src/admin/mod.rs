@@ -1,1 +1,105 @@
-//! Status, metrics and health over HTTP. (To be written.)
+//! Status, metrics and health over HTTP.
+//!
+//! | path | answer | token |
+//! | --- | --- | --- |
+//! | `GET /healthz` | 200 while the process works, else 503 | no |
+//! | `GET /readyz` | 200 while it takes batches, else 503 | no |
+//! | `GET /metrics` | Prometheus text | yes |
+//! | `GET /api/v1/status` | [`Status`] as JSON | yes |
+//!
+//! Every error is `{"error": "…"}`. Who may ask is decided in [`guard`].
+
+mod guard;
+mod health;
+mod process;
+mod scrape;
+mod serve;
+mod text;
+
+use std::sync::Arc;
+
+use axum::extract::State as Shared;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router, middleware};
+use serde_json::json;
+
+pub use health::{Check, Vitals};
+pub use scrape::Metrics;
+pub use serve::serve;
+
+use crate::config::Secret;
+use crate::status::Status;
+
+/// What the admin address shows, and to whom.
+pub struct Admin {
+    /// Gives the status; quick, takes no lock that is held for long.
+    pub status: Box<dyn Fn() -> Status + Send + Sync>,
+    /// What `/healthz` asks.
+    pub vitals: Vitals,
+    /// What was counted since the start.
+    pub metrics: Metrics,
+    /// The token that callers must bring.
+    pub token: Option<Secret>,
+}
+
+/// The routes.
+pub fn router(admin: Admin) -> Router {
+    let admin = Arc::new(admin);
+    let guarded = Router::new()
+        .route("/metrics", get(metrics))
+        .route("/api/v1/status", get(status))
+        .fallback(not_found)
+        .layer(middleware::from_fn_with_state(admin.clone(), guard::guard));
+    Router::new()
+        .route("/healthz", get(healthz))
+        .route("/readyz", get(readyz))
+        .merge(guarded)
+        .method_not_allowed_fallback(method_not_allowed)
+        .with_state(admin)
+}
+
+async fn healthz(Shared(admin): Shared<Arc<Admin>>) -> Response {
+    match admin.vitals.check().await {
+        Ok(()) => Json(json!({ "status": "ok" })).into_response(),
+        Err(what) => error(StatusCode::SERVICE_UNAVAILABLE, &what),
+    }
+}
+
+async fn readyz(Shared(admin): Shared<Arc<Admin>>) -> Response {
+    let state = (admin.status)().state;
+    if state == crate::status::State::Running {
+        Json(json!({ "status": "ok" })).into_response()
+    } else {
+        let what = format!("the gateway is {}", state.as_str());
+        error(StatusCode::SERVICE_UNAVAILABLE, &what)
+    }
+}
+
+async fn metrics(Shared(admin): Shared<Arc<Admin>>) -> impl IntoResponse {
+    let content_type = [(
+        header::CONTENT_TYPE,
+        "text/plain; version=0.0.4; charset=utf-8",
+    )];
+    (content_type, admin.metrics.render(&(admin.status)()))
+}
+
+async fn status(Shared(admin): Shared<Arc<Admin>>) -> Json<Status> {
+    Json((admin.status)())
+}
+
+async fn not_found() -> Response {
+    error(StatusCode::NOT_FOUND, "there is nothing at this path")
+}
+
+async fn method_not_allowed() -> Response {
+    error(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "this path takes no such method",
+    )
+}
+
+fn error(status: StatusCode, what: &str) -> Response {
+    (status, Json(json!({ "error": what }))).into_response()
+}

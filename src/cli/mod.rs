@@ -1,1 +1,82 @@
-//! The commands, one file each. (To be written.)
+//! The command line: one file a command.
+
+mod check;
+mod completions;
+mod exit;
+mod http;
+mod output;
+mod settings;
+mod status;
+
+use std::process::ExitCode;
+
+use clap::{Args, CommandFactory, Parser, Subcommand};
+
+pub use exit::{Exit, Failure};
+
+use crate::log;
+
+/// Durable ingest gateway in front of Logstash.
+///
+/// Takes batches of JSON events over gRPC, HTTP and TCP, makes each batch
+/// durable before it answers, and forwards it to Logstash, however long Logstash
+/// is away.
+#[derive(Debug, Parser)]
+#[command(name = "stashgate", version, after_help = exit::TABLE, max_term_width = 100)]
+pub struct Cli {
+    #[command(flatten)]
+    log: LogArgs,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Args)]
+struct LogArgs {
+    /// How logs are written to standard error.
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        default_value_t,
+        value_name = "FORMAT"
+    )]
+    log_format: log::Format,
+    /// error, warn, info, debug, trace, or a filter such as
+    /// info,stashgate::forwarder=debug.
+    #[arg(long, global = true, env = "RUST_LOG", value_name = "LEVEL")]
+    log_level: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Check(check::Check),
+    Status(status::Status),
+    Completions(completions::Completions),
+}
+
+/// Runs the command that the process was started with.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let done = start_log(&cli).and_then(|()| run(cli.command));
+    let exit = done.unwrap_or_else(|failure| {
+        output::complain(&failure.to_string());
+        failure.exit
+    });
+    exit.into()
+}
+
+fn run(command: Command) -> Result<Exit, Failure> {
+    match command {
+        Command::Check(check) => check.run(),
+        Command::Status(status) => status.run(),
+        Command::Completions(completions) => completions.run(&mut Cli::command()),
+    }
+}
+
+/// Only `run` tells of its work unasked: the other commands speak for
+/// themselves.
+fn start_log(cli: &Cli) -> Result<(), Failure> {
+    let quiet = "error";
+    let level = cli.log.log_level.as_deref().unwrap_or(quiet);
+    log::init(cli.log.log_format, level).map_err(|error| Failure::new(Exit::Usage, error))
+}

@@ -53,23 +53,8 @@ pub(super) fn hosts_without_protocol(merged: &Table) -> Vec<Finding> {
         .collect()
 }
 
-/// Every address that will be listened on, with its setting.
-pub(super) fn listen_addresses(config: &Config) -> Vec<(String, SocketAddr)> {
-    let receivers = &config.receivers;
-    let mut addresses = vec![("admin.listen".to_owned(), config.admin.listen)];
-    if receivers.grpc.enabled {
-        addresses.push(("receivers.grpc.listen".into(), receivers.grpc.listen));
-    }
-    if receivers.http.enabled {
-        addresses.push(("receivers.http.listen".into(), receivers.http.listen));
-    }
-    let tcp = receivers.tcp.iter().filter(|(_, tcp)| tcp.enabled);
-    addresses.extend(tcp.map(|(name, tcp)| (format!("receivers.tcp.{name}.listen"), tcp.listen)));
-    addresses
-}
-
 fn check_addresses(config: &Config, found: &mut Vec<Finding>) {
-    let addresses = listen_addresses(config);
+    let addresses = config.listen_addresses();
     for (i, (path, address)) in addresses.iter().enumerate() {
         let taken = addresses[..i]
             .iter()

@@ -63,6 +63,24 @@ impl Default for Config {
     }
 }
 
+impl Config {
+    /// Every address that will be listened on, with its setting.
+    pub fn listen_addresses(&self) -> Vec<(String, SocketAddr)> {
+        let receivers = &self.receivers;
+        let mut addresses = vec![("admin.listen".to_owned(), self.admin.listen)];
+        if receivers.grpc.enabled {
+            addresses.push(("receivers.grpc.listen".into(), receivers.grpc.listen));
+        }
+        if receivers.http.enabled {
+            addresses.push(("receivers.http.listen".into(), receivers.http.listen));
+        }
+        for (name, tcp) in receivers.tcp.iter().filter(|(_, tcp)| tcp.enabled) {
+            addresses.push((format!("receivers.tcp.{name}.listen"), tcp.listen));
+        }
+        addresses
+    }
+}
+
 /// `[receivers]`
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]

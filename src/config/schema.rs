@@ -49,34 +49,25 @@ impl Schema {
 
     /// The existing path that `unknown`, of which only the last key is wrong, was
     /// most likely meant to be: a neighbour that looks alike, else the same key
-    /// in another section, else the most alike of all.
+    /// in another section, else the nearest neighbour.
     pub(super) fn nearest(&self, unknown: &[String]) -> Path {
         let (last, parent) = match unknown.split_last() {
             Some((last, parent)) => (last.as_str(), parent),
             None => ("", unknown),
         };
         let all = self.paths(parent);
-        let neighbours = all
+        let likeness = |path: &&Path| strsim::jaro_winkler(last, &path[path.len() - 1]);
+        let more_alike = |a: &&Path, b: &&Path| likeness(a).total_cmp(&likeness(b));
+        let neighbour = all
             .iter()
-            .filter(|path| path.len() == unknown.len() && path.starts_with(parent));
-        let alike = neighbours
-            .map(|path| (likeness(last, &path[parent.len()]), path))
-            .filter(|(likeness, _)| *likeness >= 0.8)
-            .max_by(|a, b| a.0.total_cmp(&b.0));
-        let elsewhere = || {
-            all.iter()
-                .find(|path| path.last().is_some_and(|l| l == last))
-        };
-        let dotted = unknown.join(".");
-        let anywhere = || {
-            all.iter().max_by(|a, b| {
-                likeness(&dotted, &a.join(".")).total_cmp(&likeness(&dotted, &b.join(".")))
-            })
-        };
-        alike
-            .map(|(_, path)| path)
-            .or_else(elsewhere)
-            .or_else(anywhere)
+            .filter(|path| path.len() == unknown.len() && path.starts_with(parent))
+            .max_by(more_alike);
+        let namesake = all.iter().find(|path| path.ends_with(&[last.to_owned()]));
+        let lookalike = neighbour.filter(|path| likeness(path) >= 0.8);
+        lookalike
+            .or(namesake)
+            .or(neighbour)
+            .or_else(|| all.iter().max_by(more_alike))
             .cloned()
             .unwrap_or_default()
     }
@@ -87,10 +78,6 @@ impl Schema {
         collect(&self.0, &mut Vec::new(), near, &mut found);
         found
     }
-}
-
-fn likeness(a: &str, b: &str) -> f64 {
-    strsim::jaro_winkler(a, b)
 }
 
 fn is_named(path: &[String]) -> bool {
@@ -144,6 +131,7 @@ mod tests {
             "receivers.tcp.apps.listen"
         );
         assert_eq!(nearest("admin.tokn"), "admin.token");
+        assert_eq!(nearest("admin.x"), "admin.token");
     }
 
     #[test]

@@ -1,0 +1,132 @@
+//! Whether each Logstash answers as its output needs it.
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpStream, lookup_host};
+use tokio::time::timeout;
+
+use super::Finding;
+use crate::config::{Config, Confirm, Output};
+
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Every address of every queue.
+pub(super) fn check(config: &Config) -> Vec<Finding> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    match runtime {
+        Ok(runtime) => runtime.block_on(check_all(config)),
+        Err(error) => vec![Finding::Bad(format!(
+            "the system gives no event loop: {error}"
+        ))],
+    }
+}
+
+async fn check_all(config: &Config) -> Vec<Finding> {
+    let mut found = Vec::new();
+    for (name, queue) in &config.queues {
+        for host in &queue.output.hosts {
+            let title = format!("queues.{name}.output: {host}");
+            found.extend(check_host(&title, host, &queue.output).await);
+        }
+    }
+    found
+}
+
+async fn check_host(title: &str, host: &str, output: &Output) -> Vec<Finding> {
+    let addresses = match within(lookup_host(host)).await {
+        Ok(addresses) => addresses.collect::<Vec<_>>(),
+        Err(error) => {
+            return vec![Finding::Warning(format!(
+                "{title}: the name cannot be resolved now: {error}; the gateway will wait for it"
+            ))];
+        }
+    };
+    let mut found = Vec::new();
+    for address in addresses {
+        found.push(check_address(&format!("{title} ({address})"), address, output).await);
+    }
+    found
+}
+
+async fn check_address(title: &str, address: SocketAddr, output: &Output) -> Finding {
+    let stream = match within(TcpStream::connect(address)).await {
+        Ok(stream) => stream,
+        Err(error) => {
+            return Finding::Warning(format!(
+                "{title}: does not answer now: {error}; the gateway will wait for it"
+            ));
+        }
+    };
+    if output.confirm == Confirm::Written {
+        return Finding::Good(format!("{title}: answers"));
+    }
+    match within(closes(stream)).await {
+        Ok(true) => Finding::Good(format!("{title}: answers, and closes after a half-close")),
+        Ok(false) => Finding::Bad(format!(
+            "{title}: answers a connection with data; Logstash's tcp input sends none: is this the right port?"
+        )),
+        Err(error) => Finding::Bad(format!(
+            "{title}: does not close after a half-close ({error}); confirm = \"close\" cannot work with it"
+        )),
+    }
+}
+
+/// Whether an empty connection that we half-close is closed without a word.
+async fn closes(mut stream: TcpStream) -> io::Result<bool> {
+    stream.shutdown().await?;
+    Ok(stream.read(&mut [0; 1]).await? == 0)
+}
+
+async fn within<T>(work: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+    timeout(PATIENCE, work)
+        .await
+        .unwrap_or_else(|_| Err(io::Error::new(io::ErrorKind::TimedOut, "no answer for 5 s")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::net::TcpListener;
+
+    async fn judge(answer: impl AsyncFnOnce(TcpStream) + 'static) -> Finding {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("bound");
+        let address = listener.local_addr().expect("an address");
+        let output = Output::default();
+        let peer = async {
+            let (stream, _) = listener.accept().await.expect("accepted");
+            answer(stream).await;
+        };
+        tokio::join!(check_address("it", address, &output), peer).0
+    }
+
+    #[tokio::test]
+    async fn a_peer_that_closes_after_a_half_close_is_good() {
+        let finding = judge(async |mut stream| {
+            stream.read(&mut [0; 1]).await.expect("read to the end");
+        });
+        assert!(matches!(finding.await, Finding::Good(_)));
+    }
+
+    #[tokio::test]
+    async fn a_peer_that_speaks_first_is_bad() {
+        let finding = judge(async |mut stream| {
+            stream.write_all(b"220 smtp\r\n").await.expect("written");
+        });
+        assert!(matches!(finding.await, Finding::Bad(what) if what.contains("right port")));
+    }
+
+    #[tokio::test]
+    async fn a_peer_that_is_not_there_is_only_a_warning() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("bound");
+        let address = listener.local_addr().expect("an address");
+        drop(listener);
+        let finding = check_address("it", address, &Output::default()).await;
+        assert!(matches!(finding, Finding::Warning(what) if what.contains("will wait")));
+    }
+}

@@ -1,0 +1,85 @@
+//! `stashgate check`
+
+pub(super) mod disk;
+mod endpoint;
+
+use std::fmt;
+use std::net::{SocketAddr, TcpListener};
+
+use clap::Args;
+
+use super::settings::Settings;
+use super::{Exit, Failure, output};
+use crate::config::Config;
+use crate::log::escape;
+
+/// Print the settings as they come out, and try them.
+///
+/// Tells whether the disk can be written and how long a sync takes, whether the
+/// addresses to listen on are free, and whether each Logstash answers. A
+/// Logstash that does not answer is a warning: the gateway waits for it.
+#[derive(Debug, Args)]
+pub(super) struct Check {
+    #[command(flatten)]
+    settings: Settings,
+}
+
+/// What was found about one thing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Finding {
+    Good(String),
+    Warning(String),
+    /// The gateway cannot work like this.
+    Bad(String),
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (word, text) = match self {
+            Self::Good(text) => ("ok", text),
+            Self::Warning(text) => ("warning", text),
+            Self::Bad(text) => ("BAD", text),
+        };
+        write!(f, "{word:<8} {}", escape(text))
+    }
+}
+
+impl Check {
+    pub(super) fn run(self) -> Result<Exit, Failure> {
+        let config = self.settings.load()?;
+        let settings = toml::to_string(&config).map_err(|e| Failure::new(Exit::Config, e))?;
+        output::print(format_args!("{settings}\n"));
+
+        let mut usable = true;
+        let mut tell = |finding: Finding| {
+            usable &= !matches!(finding, Finding::Bad(_));
+            output::print(format_args!("{finding}\n"));
+        };
+        disk::check(&config).into_iter().for_each(&mut tell);
+        addresses(&config).for_each(&mut tell);
+        endpoint::check(&config).into_iter().for_each(&mut tell);
+        config
+            .weaknesses()
+            .into_iter()
+            .map(Finding::Warning)
+            .for_each(&mut tell);
+
+        let verdict = if usable { "usable" } else { "NOT usable" };
+        output::print(format_args!("\nthe settings are {verdict}\n"));
+        Ok(if usable { Exit::Done } else { Exit::No })
+    }
+}
+
+fn addresses(config: &Config) -> impl Iterator<Item = Finding> {
+    config
+        .listen_addresses()
+        .into_iter()
+        .map(|(setting, address)| is_free(&setting, address))
+}
+
+fn is_free(setting: &str, address: SocketAddr) -> Finding {
+    match TcpListener::bind(address) {
+        Ok(_) => Finding::Good(format!("{setting}: {address} is free")),
+        Err(error) => Finding::Bad(format!("{setting}: cannot listen on {address}: {error}")),
+    }
+}

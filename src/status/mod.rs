@@ -1,0 +1,104 @@
+//! What a gateway says about itself: the form of `/api/v1/status`, the source
+//! of the gauges in `/metrics`, and what `stashgate status` shows.
+
+mod rates;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+pub use rates::{Rates, Sampler};
+
+use crate::batch::UnixMillis;
+use crate::dead_letter::DeadLetterStats;
+use crate::spool::QueueStats;
+
+/// A gateway, as of now.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// The release that runs.
+    pub version: String,
+    /// What it is doing.
+    pub state: State,
+    /// When it was started.
+    pub started_at: UnixMillis,
+    /// When this was written.
+    pub at: UnixMillis,
+    /// Where it keeps its data.
+    pub data_dir: PathBuf,
+    /// Where it listens.
+    pub listeners: Vec<Listener>,
+    /// The queues; none while it is starting.
+    pub queues: Vec<QueueStatus>,
+    /// The dead letters; `None` while it is starting.
+    pub dead_letters: Option<DeadLetterStats>,
+    /// What weakens its promises, and what needs a person.
+    pub warnings: Vec<String>,
+}
+
+/// What a gateway is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// Reading what the last run left; takes nothing yet.
+    Starting,
+    /// Taking and forwarding batches.
+    Running,
+    /// A disk operation failed: it forwards what it has and takes nothing more.
+    Poisoned,
+    /// It was told to stop, and finishes what is in hand.
+    Draining,
+}
+
+impl State {
+    /// The word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Running => "running",
+            Self::Poisoned => "poisoned",
+            Self::Draining => "draining",
+        }
+    }
+}
+
+/// An address that the gateway listens on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Listener {
+    /// `admin`, `grpc`, `http`, or `tcp.NAME`.
+    pub name: String,
+    /// The address, with the port that the system chose if it was 0.
+    pub address: SocketAddr,
+}
+
+/// A queue and its output, as of now.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct QueueStatus {
+    /// What it holds.
+    #[serde(flatten)]
+    pub stats: QueueStats,
+    /// Most bytes it may hold.
+    pub max_bytes: u64,
+    /// What the ledger leaves over; 0, or events were lost or made.
+    pub unaccounted_events: i64,
+    /// How fast it fills and drains; `None` in the first seconds.
+    pub rates: Option<Rates>,
+    /// The addresses it is forwarded to.
+    pub endpoints: Vec<Endpoint>,
+}
+
+/// One Logstash address, as of now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Endpoint {
+    /// `host:port` as configured, with the IP address behind it once known.
+    pub address: String,
+    /// In a word.
+    pub state: String,
+    /// Since when.
+    pub since: UnixMillis,
+    /// What went wrong last.
+    pub detail: Option<String>,
+    /// Events confirmed (or written) through it since the gateway started.
+    pub confirmed_events: u64,
+}
