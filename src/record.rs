@@ -28,6 +28,11 @@
 //! The header has a checksum of its own so that a record whose payload is
 //! damaged still tells how many events were lost; the header's checksum covers
 //! the payload's.
+//!
+//! Every version keeps the magic, the version, the header's length and its
+//! checksum where they are, and the header between 72 bytes and
+//! [`MAX_HEADER_LEN`]. So a record of another release is told from a damaged one
+//! by a checksum that holds.
 
 use crate::batch::{Batch, BatchId, UnixMillis};
 
@@ -107,7 +112,7 @@ pub enum DecodeError {
     /// The bytes do not begin with [`MAGIC`].
     #[error("no record begins here")]
     NoMagic,
-    /// A record of another version, written by another release.
+    /// A whole record of another version, written by another release.
     #[error("the record has version {0}, this build reads version {VERSION}")]
     Version(u8),
     /// Checksum or lengths are wrong.
@@ -115,11 +120,17 @@ pub enum DecodeError {
     Damaged,
 }
 
+/// Length of the header of `batch` as stored, in bytes.
+pub fn header_len(batch: &Batch) -> usize {
+    (FIXED_LEN + batch.id.as_bytes().len() + 4 * batch.rejected.len()).next_multiple_of(8)
+}
+
 /// Appends the header of `batch` at `place` to `out`; the payload follows it as
-/// it is.
-pub fn encode_header(batch: &Batch, place: Place, out: &mut Vec<u8>) {
+/// it is. Returns the header as it would be decoded.
+pub fn encode_header(batch: &Batch, place: Place, out: &mut Vec<u8>) -> Header {
     let id = batch.id.as_bytes();
-    let len = (FIXED_LEN + id.len() + 4 * batch.rejected.len()).next_multiple_of(8);
+    let len = header_len(batch);
+    let payload_crc = crc32c::crc32c(&batch.payload);
     let start = out.len();
     out.extend_from_slice(&MAGIC);
     out.push(VERSION);
@@ -151,7 +162,7 @@ pub fn encode_header(batch: &Batch, place: Place, out: &mut Vec<u8>) {
     ] {
         out.extend_from_slice(&n.to_le_bytes());
     }
-    out.extend_from_slice(&crc32c::crc32c(&batch.payload).to_le_bytes());
+    out.extend_from_slice(&payload_crc.to_le_bytes());
     out.extend_from_slice(&[0; 4]);
     out.extend_from_slice(id);
     for position in &batch.rejected {
@@ -160,6 +171,18 @@ pub fn encode_header(batch: &Batch, place: Place, out: &mut Vec<u8>) {
     out.resize(start + len, 0);
     let crc = header_crc(&out[start..]);
     out[start + 68..start + 72].copy_from_slice(&crc.to_le_bytes());
+    Header {
+        place,
+        id: batch.id,
+        accepted_at: batch.accepted_at,
+        events: batch.events,
+        payload_hash: batch.payload_hash,
+        rejected: batch.rejected.clone(),
+        own_metadata: batch.own_metadata,
+        header_len: len as u32,
+        payload_len: batch.payload.len() as u32,
+        payload_crc,
+    }
 }
 
 /// Decodes the header at the beginning of `bytes`. Reads no more than the
@@ -172,22 +195,25 @@ pub fn decode_header(bytes: &[u8]) -> Result<Header, DecodeError> {
     let Some(fixed) = bytes.first_chunk::<FIXED_LEN>() else {
         return Err(DecodeError::Incomplete { needed: FIXED_LEN });
     };
-    if fixed[4] != VERSION {
-        return Err(DecodeError::Version(fixed[4]));
-    }
-    let id_len = usize::from(u16::from_le_bytes([fixed[6], fixed[7]]));
     let header_len = u32_at(fixed, 8) as usize;
-    let rejected = u32_at(fixed, 20) as usize;
-    if !(1..=BatchId::MAX_LEN).contains(&id_len)
-        || rejected > MAX_REJECTED
-        || header_len != (FIXED_LEN + id_len + 4 * rejected).next_multiple_of(8)
-    {
+    if !(FIXED_LEN..=MAX_HEADER_LEN).contains(&header_len) {
         return Err(DecodeError::Damaged);
     }
     let header = bytes
         .get(..header_len)
         .ok_or(DecodeError::Incomplete { needed: header_len })?;
     if header_crc(header) != u32_at(fixed, 68) {
+        return Err(DecodeError::Damaged);
+    }
+    if fixed[4] != VERSION {
+        return Err(DecodeError::Version(fixed[4]));
+    }
+    let id_len = usize::from(u16::from_le_bytes([fixed[6], fixed[7]]));
+    let rejected = u32_at(fixed, 20) as usize;
+    if !(1..=BatchId::MAX_LEN).contains(&id_len)
+        || rejected > MAX_REJECTED
+        || header_len != (FIXED_LEN + id_len + 4 * rejected).next_multiple_of(8)
+    {
         return Err(DecodeError::Damaged);
     }
     let (id, rest) = header[FIXED_LEN..].split_at(id_len);
@@ -246,14 +272,15 @@ mod tests {
         }
     }
 
+    const PLACE: Place = Place {
+        sequence: 9,
+        durable_through: 7,
+        events_before: 40,
+    };
+
     fn encoded() -> Vec<u8> {
-        let place = Place {
-            sequence: 9,
-            durable_through: 7,
-            events_before: 40,
-        };
         let mut out = vec![0xAA];
-        encode_header(&batch(), place, &mut out);
+        encode_header(&batch(), PLACE, &mut out);
         out.split_off(1)
     }
 
@@ -261,14 +288,8 @@ mod tests {
     fn a_header_comes_back_as_it_was_written() {
         let header = decode_header(&encoded()).expect("decodes");
         let batch = batch();
-        assert_eq!(
-            header.place,
-            Place {
-                sequence: 9,
-                durable_through: 7,
-                events_before: 40
-            }
-        );
+        assert_eq!(header.place, PLACE);
+        assert_eq!(header, encode_header(&batch, PLACE, &mut Vec::new()));
         assert_eq!(header.id, batch.id);
         assert_eq!(header.accepted_at, batch.accepted_at);
         assert_eq!(
@@ -288,6 +309,16 @@ mod tests {
             bytes[at / 8] ^= 1 << (at % 8);
             assert!(decode_header(&bytes).is_err(), "bit {at}");
         }
+    }
+
+    #[test]
+    fn a_whole_record_of_another_version_is_not_taken_for_damage() {
+        let mut bytes = encoded();
+        bytes[4] = 2;
+        assert_eq!(decode_header(&bytes), Err(DecodeError::Damaged));
+        let crc = header_crc(&bytes);
+        bytes[68..72].copy_from_slice(&crc.to_le_bytes());
+        assert_eq!(decode_header(&bytes), Err(DecodeError::Version(2)));
     }
 
     #[test]

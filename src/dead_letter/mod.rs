@@ -127,7 +127,7 @@ impl DeadLetters {
     pub fn open(data_dir: &Path, max_bytes: u64, min_free_bytes: u64) -> Result<Self, OpenError> {
         let name = |place: &str| place.parse().expect("invariant: places are queue names");
         let journal = Journal::open(Options {
-            data_dir: data_dir.join("dead-letters"),
+            dir: data_dir.join("dead-letters"),
             sync: Sync::Batch,
             segment_bytes: SEGMENT_BYTES,
             min_free_bytes,

@@ -1,64 +1,124 @@
-//! The embedded spool. (To be written.)
+//! The embedded spool: append-only segments on the local disk, one log a queue
+//! that is queue and archive at once.
+//!
+//! Limits: a record is at most 4 MiB of header and 1 GiB of payload. Memory is
+//! bounded by `max_in_flight_bytes`, what is leased, and 1 to 8 MiB a queue of
+//! records kept at hand for leasing; nothing is kept for a record that waits.
+//! Start-up reads what came after the last written cursor, not what waits.
+//!
+//! Layout: see `docs/journal-format.md`.
+//!
+//! What each failure does:
+//!
+//! | failure | what happens |
+//! | --- | --- |
+//! | crash, power cut | the log is scanned from the cursor's last known good end, a torn tail is cut; batches settled since the cursor was written are sent again |
+//! | a write or sync fails | the queue takes nothing more until a restart ([`AppendError::Poisoned`]); leases go on |
+//! | the disk is full | the write is undone and refused ([`AppendError::Full`]); goes on by itself when there is room |
+//! | a record is damaged | it is set aside in `quarantine/` and counted, reading goes on at the next good record |
+//! | reading fails | the lease fails and may be tried again; never taken for damage |
+//! | the cursor is lost | it is rebuilt from the segments; all that is stored is sent again |
+//!
+//! The parts: `writer` is the thread of a queue, the only one that writes, with
+//! `log` and `retain`; `state` is what waits and what is leased, `ahead` the
+//! records at hand; `lease` is what callers hold; `room` is the backpressure;
+//! `reader`, `recover`, `quarantine` and `cursor` deal with what is on disk;
+//! [`files`] is the file system, replaceable in tests.
 
-use std::path::PathBuf;
+mod ahead;
+mod cursor;
+pub mod files;
+mod held;
+mod layout;
+mod lease;
+mod lock;
+mod log;
+mod options;
+mod quarantine;
+mod queue;
+mod reader;
+mod recover;
+mod retain;
+mod room;
+mod state;
+mod writer;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::mpsc::channel;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use bytes::Bytes;
+pub(super) use lease::{Lease, Permit};
+pub use options::{OpenError, Options, Sync};
 
-use super::{AppendError, Appended, LeaseError, QueueStats, SettleError};
-use crate::batch::{Batch, QueueName};
-use crate::record::Header;
+use super::{AppendError, LeaseError, QueueStats};
+use crate::batch::QueueName;
+use files::{Files, OsFiles};
+use lock::Lock;
+use queue::{Message, Queue};
+use room::Room;
+use state::State;
+use writer::Writer;
 
-/// When an append is answered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Sync {
-    /// After `fdatasync`: survives a power cut.
-    #[default]
-    Batch,
-    /// After the write: survives the end of the process, not of the machine.
-    Os,
-}
+/// Memory for records at hand, all queues together.
+const AHEAD_BYTES: usize = 32 << 20;
 
-/// How the journal works; from the configuration.
+/// The embedded spool. Cheap to clone. [`Journal::close`] ends it in good
+/// order; dropped without that, it leaves what a crash leaves.
 #[derive(Debug, Clone)]
-pub struct Options {
-    /// The gateway's `data_dir`.
-    pub data_dir: PathBuf,
-    /// When an append is answered.
-    pub sync: Sync,
-    /// Length of a segment, in bytes.
-    pub segment_bytes: u64,
-    /// Appends stop when the disk has less left, in bytes.
-    pub min_free_bytes: u64,
-    /// Most bytes of waiting batches, all queues together.
-    pub max_bytes: u64,
-    /// Most bytes of payload in appends that are in flight.
-    pub max_in_flight_bytes: usize,
-    /// How long settled batches are kept, for replay; zero: not at all.
-    pub retention: Duration,
-    /// The queues, each with the most bytes of waiting batches it may hold.
-    pub queues: Vec<(QueueName, u64)>,
+pub struct Journal(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    queues: BTreeMap<QueueName, Arc<Queue>>,
+    running: Mutex<Running>,
 }
 
-/// Why a journal does not open.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// To be refined.
-    #[error("{0}")]
-    Other(String),
+/// What ends when the journal is closed.
+#[derive(Debug)]
+struct Running {
+    threads: Vec<JoinHandle<()>>,
+    lock: Option<Lock>,
 }
-
-/// The embedded spool. Cheap to clone.
-#[derive(Debug, Clone)]
-pub struct Journal {}
 
 impl Journal {
-    /// Opens or makes the journal in `options.data_dir`, repairing what a crash
-    /// left; blocks while it reads.
+    /// Opens or makes the journal in `options.dir`, repairing what a crash left;
+    /// blocks while it reads.
     pub fn open(options: Options) -> Result<Self, OpenError> {
-        let _ = options;
-        todo!("helper: journal")
+        Self::open_with(options, Arc::new(OsFiles))
+    }
+
+    /// [`Journal::open`] on another file system; for tests. The lock file is
+    /// always the operating system's.
+    pub fn open_with(options: Options, files: Arc<dyn Files>) -> Result<Self, OpenError> {
+        let dir = &options.dir;
+        files
+            .create_dir(dir)
+            .map_err(OpenError::io("create", dir))?;
+        let lock = Lock::take(dir)?;
+        let limits: Vec<u64> = options.queues.iter().map(|(_, max)| *max).collect();
+        let room = Room::new(&limits, options.max_bytes, options.max_in_flight_bytes);
+        let mut queues = BTreeMap::new();
+        let mut writers = Vec::new();
+        for (index, (name, _)) in options.queues.iter().enumerate() {
+            let writer = open_queue(&options, index, name, &files, &room)?;
+            queues.insert(name.clone(), writer.queue.clone());
+            writers.push(writer);
+        }
+        sync_folders(&*files, dir)?;
+        let mut running = Running {
+            threads: Vec::new(),
+            lock: Some(lock),
+        };
+        for writer in writers {
+            running.threads.push(start(writer)?);
+        }
+        Ok(Self(Arc::new(Inner {
+            queues,
+            running: Mutex::new(running),
+        })))
     }
 
     pub(super) async fn permit(
@@ -67,59 +127,116 @@ impl Journal {
         bytes: usize,
         patience: Option<Duration>,
     ) -> Result<super::Permit, AppendError> {
-        let _ = (queue, bytes, patience);
-        todo!("helper: journal")
+        let Some(queue) = self.0.queues.get(queue) else {
+            return Err(AppendError::UnknownQueue(queue.clone()));
+        };
+        let reserved = queue.room.reserve(queue.index, bytes, patience).await?;
+        let queue = queue.clone();
+        Ok(Permit { queue, reserved }.into())
     }
 
     pub(super) async fn lease(&self, queue: &QueueName) -> Result<super::Lease, LeaseError> {
-        let _ = queue;
-        todo!("helper: journal")
+        match self.0.queues.get(queue) {
+            Some(queue) => Ok(queue.lease().await?.into()),
+            None => Err(LeaseError::UnknownQueue(queue.clone())),
+        }
     }
 
     pub(super) fn stats(&self) -> Vec<QueueStats> {
-        todo!("helper: journal")
+        self.0.queues.values().map(|queue| queue.stats()).collect()
+    }
+
+    /// How long ago the slowest queue's writer was last known alive. Usually
+    /// below a second; it grows while a disk operation hangs, and for ever when
+    /// the journal is closed.
+    pub fn since_last_tick(&self) -> Duration {
+        let ages = self.0.queues.values().map(|q| q.last_tick().elapsed());
+        ages.max().unwrap_or_default()
     }
 
     pub(super) async fn close(&self) {
-        todo!("helper: journal")
+        let (threads, lock) = self.0.end(|| Message::Close);
+        let ended = tokio::task::spawn_blocking(move || {
+            join(threads);
+            drop(lock);
+        });
+        // Fails only if the runtime is being shut down.
+        let _ = ended.await;
     }
 }
 
-/// Room for one append.
-#[derive(Debug)]
-pub(super) struct Permit {}
-
-impl Permit {
-    pub(super) async fn append(self, batch: Batch) -> Result<Appended, AppendError> {
-        let _ = batch;
-        todo!("helper: journal")
+impl Inner {
+    /// Tells all writers to end; what has to be waited for.
+    fn end(&self, message: impl Fn() -> Message) -> (Vec<JoinHandle<()>>, Option<Lock>) {
+        for queue in self.queues.values() {
+            queue.room.refuse(queue.index, AppendError::Closing);
+            queue.tell(message());
+        }
+        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        (std::mem::take(&mut running.threads), running.lock.take())
     }
 }
 
-/// A batch held for sending.
-#[derive(Debug)]
-pub(super) struct Lease {}
-
-impl Lease {
-    pub(super) fn header(&self) -> &Header {
-        todo!("helper: journal")
+impl Drop for Inner {
+    fn drop(&mut self) {
+        let (threads, _lock) = self.end(|| Message::Abandon);
+        join(threads);
     }
+}
 
-    pub(super) async fn payload(&self) -> Result<Bytes, LeaseError> {
-        todo!("helper: journal")
+fn join(threads: Vec<JoinHandle<()>>) {
+    for thread in threads {
+        if thread.join().is_err() {
+            tracing::error!("a journal thread panicked");
+        }
     }
+}
 
-    pub(super) fn attempts(&self) -> u32 {
-        todo!("helper: journal")
-    }
+/// Recovers a queue and writes down where it stands.
+fn open_queue(
+    options: &Options,
+    index: usize,
+    name: &QueueName,
+    files: &Arc<dyn Files>,
+    room: &Arc<Room>,
+) -> Result<Writer, OpenError> {
+    let dir = options.dir.join(name.as_str());
+    files
+        .create_dir(&dir)
+        .map_err(OpenError::io("create", &dir))?;
+    let found = recover::recover(&**files, &dir)?;
+    found
+        .cursor
+        .write(&**files, &dir)
+        .map_err(OpenError::io("write the cursor in", &dir))?;
+    let budget = (AHEAD_BYTES / options.queues.len()).clamp(1 << 20, 8 << 20);
+    let state = State::new(name.clone(), found, budget);
+    let (sender, inbox) = channel();
+    let place = (name.clone(), index, dir);
+    let queue = Arc::new(Queue::new(
+        place,
+        files.clone(),
+        room.clone(),
+        state,
+        sender,
+    ));
+    Ok(Writer::new(queue, inbox, options))
+}
 
-    pub(super) fn ack(self, dead_letters: u32) -> Result<(), SettleError> {
-        let _ = dead_letters;
-        todo!("helper: journal")
+/// Makes the journal's folder and those of its queues survive a power cut.
+fn sync_folders(files: &dyn Files, dir: &Path) -> Result<(), OpenError> {
+    files.sync_dir(dir).map_err(OpenError::io("sync", dir))?;
+    let above = dir.canonicalize().map_err(OpenError::io("find", dir))?;
+    match above.parent() {
+        Some(above) => files.sync_dir(above).map_err(OpenError::io("sync", above)),
+        None => Ok(()),
     }
+}
 
-    pub(super) fn requeue(self, unknown_outcome: bool) -> Result<(), SettleError> {
-        let _ = unknown_outcome;
-        todo!("helper: journal")
-    }
+fn start(writer: Writer) -> Result<JoinHandle<()>, OpenError> {
+    let dir = writer.queue.dir.clone();
+    thread::Builder::new()
+        .name(format!("journal-{}", writer.queue.name))
+        .spawn(move || writer.run())
+        .map_err(OpenError::io("start the thread for", &dir))
 }

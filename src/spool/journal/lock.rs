@@ -1,0 +1,34 @@
+//! The lock file: one process at a time.
+
+use std::fs::File;
+use std::path::Path;
+
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
+
+use super::layout::LOCK;
+use super::options::OpenError;
+
+/// Held as long as the journal is open; the operating system lets go of it when
+/// the process ends, however that happens.
+#[derive(Debug)]
+pub(super) struct Lock(#[expect(dead_code, reason = "held for what its drop does")] File);
+
+impl Lock {
+    pub(super) fn take(dir: &Path) -> Result<Self, OpenError> {
+        let path = dir.join(LOCK);
+        let file = File::options()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&path)
+            .map_err(OpenError::io("open", &path))?;
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(Self(file)),
+            Err(Errno::WOULDBLOCK) => Err(OpenError::Locked {
+                dir: dir.to_owned(),
+            }),
+            Err(error) => Err(OpenError::io("lock", &path)(error.into())),
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! Sets bytes aside that are no good record, where a person can look at them.
+
+use std::io::{self, IoSlice};
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use super::files::{Files, write_all_at};
+use super::layout::{QUARANTINE, quarantine_last, quarantine_name};
+use super::reader::{ReadError, Reader};
+
+/// Why bytes were set aside; the suffix of their file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// Records that were durable once.
+    Damaged,
+    /// The end of a log that was cut: never answered as durable.
+    Torn,
+}
+
+impl Kind {
+    fn suffix(self) -> &'static str {
+        match self {
+            Self::Damaged => "damaged",
+            Self::Torn => "torn",
+        }
+    }
+}
+
+/// Bytes could not be copied.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum AsideError {
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    #[error("cannot write {}: {source}", .path.display())]
+    Write { path: PathBuf, source: io::Error },
+}
+
+/// Copies `range` of a segment, which held the sequences `from` to `to`, into
+/// the quarantine, durable; trailing zeros are left out. `None`: all were zeros.
+pub(super) fn set_aside(
+    files: &dyn Files,
+    queue_dir: &Path,
+    reader: &Reader,
+    range: Range<u64>,
+    (from, to): (u64, u64),
+    kind: Kind,
+) -> Result<Option<PathBuf>, AsideError> {
+    let Some(end) = end_of_content(reader, range.clone())? else {
+        return Ok(None);
+    };
+    let dir = queue_dir.join(QUARANTINE);
+    let path = dir.join(quarantine_name(from, to, kind.suffix()));
+    let failed = |source| AsideError::Write {
+        path: path.clone(),
+        source,
+    };
+    files.create_dir(&dir).map_err(failed)?;
+    // A crash between this copy and what follows it makes the same copy again.
+    remove_if_there(files, &path).map_err(failed)?;
+    let file = files.create(&path).map_err(failed)?;
+    let mut offset = 0;
+    for chunk in reader.chunks(range.start..end) {
+        let chunk = chunk?;
+        write_all_at(&*file, &mut [IoSlice::new(&chunk)], offset).map_err(failed)?;
+        offset += chunk.len() as u64;
+    }
+    file.sync_data().map_err(failed)?;
+    files.sync_dir(&dir).map_err(failed)?;
+    files.sync_dir(queue_dir).map_err(failed)?;
+    Ok(Some(path))
+}
+
+/// The highest sequence that was ever set aside; 0 if none was.
+pub(super) fn highest_sequence(files: &dyn Files, queue_dir: &Path) -> io::Result<u64> {
+    let entries = match files.list(&queue_dir.join(QUARANTINE)) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
+        Err(error) => return Err(error),
+    };
+    let last = entries.iter().filter_map(|e| quarantine_last(&e.name));
+    Ok(last.max().unwrap_or(0))
+}
+
+fn end_of_content(reader: &Reader, range: Range<u64>) -> Result<Option<u64>, ReadError> {
+    let mut end = None;
+    let mut offset = range.start;
+    for chunk in reader.chunks(range) {
+        let chunk = chunk?;
+        if let Some(last) = chunk.iter().rposition(|&byte| byte != 0) {
+            end = Some(offset + last as u64 + 1);
+        }
+        offset += chunk.len() as u64;
+    }
+    Ok(end)
+}
+
+pub(super) fn remove_if_there(files: &dyn Files, path: &Path) -> io::Result<()> {
+    match files.remove(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}

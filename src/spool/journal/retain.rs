@@ -1,0 +1,112 @@
+//! Retention: a segment goes when every record in it is settled and it is past
+//! its time, or its room is needed. The oldest goes first and alone, so that
+//! what is stored has no holes. Unsettled records are never deleted.
+
+use std::time::Duration;
+
+use super::layout::{Position, Segments, segment_path};
+use super::quarantine::remove_if_there;
+use super::reader::Reader;
+use super::writer::Writer;
+use crate::batch::UnixMillis;
+
+/// The segment that is written goes only when nothing came for so long.
+const IDLE: Duration = Duration::from_secs(10);
+
+impl Writer {
+    /// Removes segments, oldest first, as long as one may go.
+    pub(super) fn retain(&mut self) {
+        while let Some((first, end)) = self.removable() {
+            // The cursor file first: if it still asked for the segment after a
+            // crash, its records would be taken for lost.
+            if self.written_lowest < end {
+                self.write_cursor();
+            }
+            if self.written_lowest < end || !self.remove(first) {
+                return;
+            }
+        }
+        self.look_at_oldest();
+    }
+
+    /// The oldest segment, and the sequence after its last, if it may go.
+    fn removable(&mut self) -> Option<(u64, u64)> {
+        let (oldest, end, lowest) = self.queue.look(|state| {
+            let (first, _) = state.segments().oldest()?;
+            let next = state.segments().after(first);
+            let end = next.map_or(state.tail().sequence, |(next, _)| next);
+            Some((first, end, state.cursor().lowest_unsettled()))
+        })?;
+        let is_empty = oldest == end;
+        if lowest < end || is_empty {
+            return None;
+        }
+        let room = &self.queue.room;
+        let newest = self.newest_in(oldest);
+        let go = if self.log.active() == Some(oldest) {
+            let idle = is_past(newest, self.retention.max(IDLE));
+            idle || room.is_disk_full()
+        } else {
+            is_past(newest, self.retention) || room.is_overstocked(self.queue.index)
+        };
+        go.then_some((oldest, end))
+    }
+
+    fn remove(&mut self, first: u64) -> bool {
+        if self.log.active() == Some(first) {
+            self.log.forget_segment();
+        }
+        let path = segment_path(&self.queue.dir, first);
+        if let Err(error) = remove_if_there(&*self.queue.files, &path) {
+            tracing::warn!(segment = %path.display(), %error, "a settled segment cannot be removed; trying again");
+            return false;
+        }
+        self.queue.change(|state| state.remove_segment(first));
+        true
+    }
+
+    /// Acceptance time of the newest record in a segment, or of one shortly
+    /// after it.
+    fn newest_in(&self, first: u64) -> UnixMillis {
+        let mut at = first;
+        while let Some(next) = self.queue.look(|state| state.segments().after(at)) {
+            at = next.0;
+            if let Some(since) = self.since(at) {
+                return since;
+            }
+        }
+        self.queue.look(|state| state.last_accepted())
+    }
+
+    /// Finds out since when records are stored.
+    fn look_at_oldest(&self) {
+        if let Some(first) = self.queue.look(|state| Segments::oldest(state.segments())) {
+            self.since(first.0);
+        }
+    }
+
+    /// Acceptance time of a segment's first record; reads it once.
+    fn since(&self, first: u64) -> Option<UnixMillis> {
+        let segment = self
+            .queue
+            .look(|state| state.segments().get(first).copied())?;
+        if segment.since.is_some() || segment.len == 0 {
+            return segment.since;
+        }
+        let start = Position {
+            segment: first,
+            offset: 0,
+            sequence: first,
+            events: 0,
+        };
+        let reader = Reader::open(&*self.queue.files, &self.queue.dir, first, segment.len).ok()?;
+        let since = reader.first_header(start).ok()??.accepted_at;
+        self.queue.change(|state| state.set_since(first, since));
+        Some(since)
+    }
+}
+
+fn is_past(moment: UnixMillis, age: Duration) -> bool {
+    let age = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
+    moment.0.saturating_add(age) <= UnixMillis::now().0
+}

@@ -1,0 +1,232 @@
+//! Room for appends: what each queue and the journal as a whole may hold, and
+//! what may be in flight. The backpressure of the gateway is waiting here.
+//!
+//! A queue's unsettled bytes are told as a whole each time they change, so the
+//! sums cannot drift. Callers wait in line per queue: a full queue holds up
+//! nobody else, and a large batch is not overtaken for ever by small ones.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{Mutex as TurnMutex, Notify, OwnedSemaphorePermit, Semaphore};
+
+use crate::spool::{AppendError, FullReason};
+
+/// In-flight bytes are counted in blocks, so that a count fits `u32`.
+const BLOCK: usize = 1024;
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Room {
+    used: Mutex<Used>,
+    changed: Notify,
+    /// Blocks of memory for appends in flight.
+    in_flight: Arc<Semaphore>,
+    in_flight_blocks: usize,
+    /// One line of waiting callers a queue.
+    lines: Vec<TurnMutex<()>>,
+}
+
+#[derive(Debug)]
+struct Used {
+    queues: Vec<Share>,
+    max_unsettled: u64,
+    disk_full: bool,
+}
+
+/// What one queue uses, in bytes.
+#[derive(Debug, Default)]
+struct Share {
+    unsettled: u64,
+    /// Of appends that are not yet durable.
+    reserved: u64,
+    stored: u64,
+    max_unsettled: u64,
+    /// Why it takes nothing more at all.
+    refusal: Option<AppendError>,
+}
+
+impl Share {
+    fn held(&self) -> u64 {
+        self.unsettled + self.reserved
+    }
+}
+
+impl Room {
+    /// For queues that may hold `queues` bytes each and `max_unsettled` together.
+    pub(super) fn new(queues: &[u64], max_unsettled: u64, max_in_flight: usize) -> Arc<Self> {
+        let in_flight_blocks = (max_in_flight / BLOCK).clamp(1, u32::MAX as usize >> 1);
+        let share = |max: &u64| Share {
+            max_unsettled: *max,
+            ..Share::default()
+        };
+        Arc::new(Self {
+            used: Mutex::new(Used {
+                queues: queues.iter().map(share).collect(),
+                max_unsettled,
+                disk_full: false,
+            }),
+            changed: Notify::new(),
+            in_flight: Arc::new(Semaphore::new(in_flight_blocks)),
+            in_flight_blocks,
+            lines: queues.iter().map(|_| TurnMutex::new(())).collect(),
+        })
+    }
+
+    /// Waits for room for `bytes` in the queue at `index`, at most for
+    /// `patience`.
+    pub(super) async fn reserve(
+        self: &Arc<Self>,
+        index: usize,
+        bytes: usize,
+        patience: Option<Duration>,
+    ) -> Result<Reserved, AppendError> {
+        let waiting = self.wait_for(index, bytes);
+        let Some(patience) = patience else {
+            return waiting.await;
+        };
+        match tokio::time::timeout(patience, waiting).await {
+            Ok(got) => got,
+            Err(_) => {
+                let full = self.full(index, bytes as u64);
+                Err(AppendError::Full(full.unwrap_or(FullReason::InFlight)))
+            }
+        }
+    }
+
+    /// Room first, memory second: who waits for a full queue holds no memory
+    /// that others could use.
+    async fn wait_for(
+        self: &Arc<Self>,
+        index: usize,
+        bytes: usize,
+    ) -> Result<Reserved, AppendError> {
+        let _turn = self.lines[index].lock().await;
+        let mut reserved = self.wait_for_room(index, bytes as u64).await?;
+        let blocks = bytes.div_ceil(BLOCK).clamp(1, self.in_flight_blocks);
+        let memory = self.in_flight.clone().acquire_many_owned(blocks as u32);
+        reserved.memory = memory.await.ok();
+        Ok(reserved)
+    }
+
+    async fn wait_for_room(
+        self: &Arc<Self>,
+        index: usize,
+        bytes: u64,
+    ) -> Result<Reserved, AppendError> {
+        loop {
+            let changed = self.changed.notified();
+            tokio::pin!(changed);
+            // Before the look, so that no change between the two is missed.
+            changed.as_mut().enable();
+            if let Some(reserved) = self.try_reserve(index, bytes)? {
+                return Ok(reserved);
+            }
+            changed.await;
+        }
+    }
+
+    fn try_reserve(
+        self: &Arc<Self>,
+        index: usize,
+        bytes: u64,
+    ) -> Result<Option<Reserved>, AppendError> {
+        let mut used = self.lock();
+        if let Some(refusal) = &used.queues[index].refusal {
+            return Err(refusal.clone());
+        }
+        if used.full(index, bytes).is_some() {
+            return Ok(None);
+        }
+        used.queues[index].reserved += bytes;
+        Ok(Some(Reserved {
+            room: self.clone(),
+            index,
+            bytes,
+            memory: None,
+        }))
+    }
+
+    /// Why `bytes` more would not fit into the queue now.
+    pub(super) fn full(&self, index: usize, bytes: u64) -> Option<FullReason> {
+        self.lock().full(index, bytes)
+    }
+
+    /// The queue holds so much that is not settled.
+    pub(super) fn set_unsettled(&self, index: usize, bytes: u64) {
+        let before = std::mem::replace(&mut self.lock().queues[index].unsettled, bytes);
+        if bytes < before {
+            self.changed.notify_waiters();
+        }
+    }
+
+    /// The queue's segments have so many bytes.
+    pub(super) fn set_stored(&self, index: usize, bytes: u64) {
+        self.lock().queues[index].stored = bytes;
+    }
+
+    /// Whether settled segments of the queue have to go before their time.
+    pub(super) fn is_overstocked(&self, index: usize) -> bool {
+        let used = self.lock();
+        let stored: u64 = used.queues.iter().map(|queue| queue.stored).sum();
+        let queue = &used.queues[index];
+        used.disk_full || stored > used.max_unsettled || queue.stored > queue.max_unsettled
+    }
+
+    pub(super) fn set_disk_full(&self, full: bool) -> bool {
+        let before = std::mem::replace(&mut self.lock().disk_full, full);
+        if before && !full {
+            self.changed.notify_waiters();
+        }
+        before
+    }
+
+    pub(super) fn is_disk_full(&self) -> bool {
+        self.lock().disk_full
+    }
+
+    /// The queue takes nothing more, for the first reason that is given.
+    pub(super) fn refuse(&self, index: usize, why: AppendError) {
+        self.lock().queues[index].refusal.get_or_insert(why);
+        self.changed.notify_waiters();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Used> {
+        self.used.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Used {
+    fn full(&self, index: usize, bytes: u64) -> Option<FullReason> {
+        let queue = &self.queues[index];
+        let all: u64 = self.queues.iter().map(Share::held).sum();
+        // Into an empty place goes even what is larger than the limit: it could
+        // never go otherwise.
+        let over = |held: u64, max: u64| held > 0 && held.saturating_add(bytes) > max;
+        if self.disk_full {
+            Some(FullReason::Disk)
+        } else if over(queue.held(), queue.max_unsettled) {
+            Some(FullReason::QueueBytes)
+        } else if over(all, self.max_unsettled) {
+            Some(FullReason::SpoolBytes)
+        } else {
+            None
+        }
+    }
+}
+
+/// Room for one append; given back when dropped.
+#[derive(Debug)]
+pub(super) struct Reserved {
+    room: Arc<Room>,
+    index: usize,
+    bytes: u64,
+    memory: Option<OwnedSemaphorePermit>,
+}
+
+impl Drop for Reserved {
+    fn drop(&mut self) {
+        self.room.lock().queues[self.index].reserved -= self.bytes;
+        self.room.changed.notify_waiters();
+    }
+}

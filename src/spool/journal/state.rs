@@ -1,0 +1,394 @@
+//! The state of a queue: what waits, what is leased, what is settled. The only
+//! file that changes it; always under the queue's lock, in short sections, and
+//! never while waiting for a disk.
+//!
+//! What waits is not counted but derived: `tail` and `head` carry the running
+//! sums of events and bytes before them. So the ledger's two sides come from
+//! different sources, and nothing is kept in memory for a record that waits.
+
+use super::ahead::Ahead;
+use super::cursor::{Cursor, Unsettled};
+use super::held::{Held, HeldSet};
+use super::layout::{Position, Segments};
+use super::reader::Loaded;
+use crate::batch::{QueueName, UnixMillis};
+use crate::ledger::Ledger;
+use crate::spool::QueueStats;
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct State {
+    queue: QueueName,
+    segments: Segments,
+    /// The first record that was never handed out.
+    head: Position,
+    /// Where the durable log ends.
+    tail: Position,
+    ahead: Ahead,
+    leased: HeldSet,
+    /// Given back: leased again before anything at the head.
+    returned: HeldSet,
+    ledger: Ledger,
+    quarantined_records: u64,
+    last_accepted: UnixMillis,
+    /// Acceptance time of the record at the head, or of one shortly before it.
+    waiting_since: UnixMillis,
+    /// Why reading ahead failed, until somebody was told.
+    read_error: Option<String>,
+    poisoned: Option<String>,
+    closed: bool,
+    /// Changes whenever the cursor would.
+    changes: u64,
+}
+
+/// A record that was handed out.
+#[derive(Debug)]
+pub(super) struct Claimed {
+    pub sequence: u64,
+    pub held: Held,
+    /// The payload, if it is in memory.
+    pub record: Option<Loaded>,
+}
+
+/// What there is for someone who wants to lease.
+#[derive(Debug)]
+pub(super) enum Next {
+    /// A record, now leased.
+    Claimed(Box<Claimed>),
+    /// Nothing now.
+    Nothing,
+    /// Reading failed.
+    Unreadable(String),
+    /// The queue is closed.
+    Closed,
+}
+
+/// How a lease ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// Done with; so many events became dead letters.
+    Settled { dead_letters: u32 },
+    /// Not sent, or refused as a whole.
+    Returned,
+    /// Sent, and nobody knows what became of it.
+    Unknown,
+}
+
+/// What start-up found.
+#[derive(Debug)]
+pub(super) struct Recovered {
+    pub segments: Segments,
+    pub cursor: Cursor,
+    pub waiting_since: UnixMillis,
+}
+
+impl State {
+    pub(super) fn new(queue: QueueName, found: Recovered, budget: usize) -> Self {
+        let Recovered {
+            segments,
+            cursor,
+            waiting_since,
+        } = found;
+        let mut returned = HeldSet::default();
+        for record in &cursor.unsettled {
+            returned.insert(record.sequence, Held::after_restart(record));
+        }
+        let nothing_waits = cursor.head.events == cursor.tail.events;
+        let head = if nothing_waits {
+            cursor.tail
+        } else {
+            cursor.head
+        };
+        Self {
+            queue,
+            segments,
+            head,
+            tail: cursor.tail,
+            ahead: Ahead::new(head, budget),
+            leased: HeldSet::default(),
+            returned,
+            ledger: cursor.ledger,
+            quarantined_records: cursor.quarantined_records,
+            last_accepted: cursor.last_accepted,
+            waiting_since,
+            read_error: None,
+            poisoned: None,
+            closed: false,
+            changes: 0,
+        }
+    }
+
+    // Leasing.
+
+    /// Hands out the oldest record: what was given back, else what is at the
+    /// head.
+    pub(super) fn next(&mut self) -> Next {
+        if self.closed {
+            return Next::Closed;
+        }
+        self.ahead.want();
+        if let Some((sequence, _)) = self.returned.first() {
+            return self.lease_returned(sequence);
+        }
+        if let Some(record) = self.ahead.pop() {
+            return self.lease_head(record);
+        }
+        if self.ahead.end() == self.tail {
+            // Whatever lay between was damaged.
+            self.advance(self.tail);
+        } else if let Some(error) = self.read_error.take() {
+            return Next::Unreadable(error);
+        }
+        Next::Nothing
+    }
+
+    fn lease_returned(&mut self, sequence: u64) -> Next {
+        let Some(held) = self.returned.remove(sequence) else {
+            return Next::Nothing;
+        };
+        self.leased.insert(sequence, held.clone());
+        self.changes += 1;
+        Next::Claimed(Box::new(Claimed {
+            sequence,
+            held,
+            record: None,
+        }))
+    }
+
+    fn lease_head(&mut self, record: Loaded) -> Next {
+        self.advance(record.start());
+        self.head = record.end();
+        self.waiting_since = record.header.accepted_at;
+        let sequence = record.header.place.sequence;
+        let held = Held::new(&record);
+        self.leased.insert(sequence, held.clone());
+        self.changes += 1;
+        Next::Claimed(Box::new(Claimed {
+            sequence,
+            held,
+            record: Some(record),
+        }))
+    }
+
+    /// Moves the head to `to`, over nothing but damage.
+    fn advance(&mut self, to: Position) {
+        let events = to.events.saturating_sub(self.head.events);
+        if events > 0 {
+            let records = to.sequence.saturating_sub(self.head.sequence);
+            self.ledger.quarantined += events;
+            self.quarantined_records += records;
+            tracing::error!(
+                queue = %self.queue, events, records,
+                "damaged records cannot be sent; their bytes are in the queue's quarantine folder"
+            );
+        }
+        if self.head != to {
+            self.head = to;
+            self.changes += 1;
+        }
+    }
+
+    /// Ends a lease. `false`: there is no such lease, or the queue is closed.
+    pub(super) fn settle(&mut self, sequence: u64, outcome: Outcome) -> bool {
+        if self.closed {
+            return false;
+        }
+        let Some(mut held) = self.leased.remove(sequence) else {
+            return false;
+        };
+        self.changes += 1;
+        let events = u64::from(held.events);
+        match outcome {
+            Outcome::Settled { dead_letters } => {
+                let dead = u64::from(dead_letters).min(events);
+                self.ledger.dead_letters += dead;
+                self.ledger.confirmed += events - dead;
+            }
+            _ if held.damaged => {
+                self.ledger.quarantined += events;
+                self.quarantined_records += 1;
+            }
+            Outcome::Returned | Outcome::Unknown => {
+                held.attempts += u32::from(outcome == Outcome::Unknown);
+                self.returned.insert(sequence, held);
+            }
+        }
+        true
+    }
+
+    /// A leased record cannot be read: when it comes back, it is set aside.
+    pub(super) fn mark_damaged(&mut self, sequence: u64) {
+        if let Some(held) = self.leased.get_mut(sequence) {
+            held.damaged = true;
+        }
+    }
+
+    /// Keeps the header of a leased record that was read after a restart.
+    pub(super) fn set_header(&mut self, sequence: u64, record: &Loaded) {
+        if let Some(held) = self.leased.get_mut(sequence) {
+            held.header = Some(record.header.clone());
+        }
+    }
+
+    // Reading ahead.
+
+    /// Whether the caller should read ahead now.
+    pub(super) fn start_reading(&mut self) -> bool {
+        self.read_error.is_none() && self.ahead.end() != self.tail && self.ahead.start_reading()
+    }
+
+    /// Where to read on, and how far the segment there may be read. `None`: all
+    /// is read, and reading is over.
+    pub(super) fn read_from(&mut self) -> Option<(Position, u64)> {
+        let from = self.segments.settle(self.ahead.end());
+        self.ahead.skip_to(from);
+        match self.segments.get(from.segment) {
+            Some(segment) if !self.segments.at_end(from) => Some((from, segment.len)),
+            _ => {
+                self.ahead.skip_to(self.tail);
+                self.ahead.stop_reading();
+                None
+            }
+        }
+    }
+
+    /// Records were read where [`State::read_from`] said.
+    pub(super) fn finish_reading(&mut self, records: Vec<Loaded>) {
+        self.ahead.extend(records);
+        self.ahead.stop_reading();
+    }
+
+    /// There is no good record up to `to`.
+    pub(super) fn skip_reading(&mut self, to: Position) {
+        self.ahead.skip_to(to);
+    }
+
+    pub(super) fn fail_reading(&mut self, error: String) {
+        self.read_error = Some(error);
+        self.ahead.stop_reading();
+    }
+
+    // The log.
+
+    /// Records are durable. They follow the tail.
+    pub(super) fn publish(&mut self, records: Vec<Loaded>) {
+        for record in records {
+            let start = record.start();
+            let end = record.end();
+            if self.head == self.tail {
+                self.waiting_since = record.header.accepted_at;
+            }
+            if self
+                .segments
+                .get(start.segment)
+                .is_some_and(|s| s.since.is_none())
+            {
+                self.segments
+                    .set_since(start.segment, record.header.accepted_at);
+            }
+            self.ledger.accepted += u64::from(record.header.events);
+            self.last_accepted = self.last_accepted.max(record.header.accepted_at);
+            self.segments.set_len(end.segment, end.offset);
+            self.ahead.offer(self.tail, record);
+            self.tail = end;
+            self.changes += 1;
+        }
+    }
+
+    /// A new segment follows all others.
+    pub(super) fn add_segment(&mut self, first: u64) {
+        self.segments.push(first, 0);
+    }
+
+    pub(super) fn remove_segment(&mut self, first: u64) {
+        self.segments.remove(first);
+    }
+
+    pub(super) fn segments(&self) -> &Segments {
+        &self.segments
+    }
+
+    pub(super) fn set_since(&mut self, first: u64, since: UnixMillis) {
+        self.segments.set_since(first, since);
+    }
+
+    pub(super) fn tail(&self) -> Position {
+        self.tail
+    }
+
+    pub(super) fn last_accepted(&self) -> UnixMillis {
+        self.last_accepted
+    }
+
+    pub(super) fn poison(&mut self, reason: String) {
+        self.poisoned.get_or_insert(reason);
+    }
+
+    pub(super) fn poisoned(&self) -> Option<&String> {
+        self.poisoned.as_ref()
+    }
+
+    pub(super) fn close(&mut self) {
+        self.closed = true;
+    }
+
+    // Snapshots.
+
+    pub(super) fn changes(&self) -> u64 {
+        self.changes
+    }
+
+    pub(super) fn cursor(&self) -> Cursor {
+        let held = self.leased.iter().chain(self.returned.iter());
+        let mut unsettled: Vec<Unsettled> = held.map(|(s, held)| held.unsettled(s)).collect();
+        unsettled.sort_unstable_by_key(|record| record.sequence);
+        Cursor {
+            unsettled,
+            last_accepted: self.last_accepted,
+            quarantined_records: self.quarantined_records,
+            ..Cursor::new(self.segments.settle(self.head), self.tail, self.ledger)
+        }
+    }
+
+    /// Length of all records that are not settled, in bytes.
+    pub(super) fn unsettled_bytes(&self) -> u64 {
+        self.waiting_bytes() + self.leased.bytes()
+    }
+
+    fn waiting_bytes(&self) -> u64 {
+        let behind_head = self.segments.distance(self.tail) - self.segments.distance(self.head);
+        behind_head + self.returned.bytes()
+    }
+
+    fn waiting_events(&self) -> u64 {
+        self.tail.events - self.head.events + self.returned.events()
+    }
+
+    fn oldest_unsettled(&self) -> Option<UnixMillis> {
+        let waiting = (self.head.events < self.tail.events).then(|| {
+            let front = self.ahead.front();
+            front.map_or(self.waiting_since, |record| record.header.accepted_at)
+        });
+        let held = [self.leased.first(), self.returned.first()];
+        let held = held.into_iter().flatten().map(|(_, held)| held.accepted_at);
+        held.chain(waiting).min()
+    }
+
+    /// `full` is left to whoever knows the limits.
+    pub(super) fn stats(&self) -> QueueStats {
+        QueueStats {
+            queue: self.queue.clone(),
+            ledger: self.ledger,
+            waiting_events: self.waiting_events(),
+            waiting_bytes: self.waiting_bytes(),
+            leased_events: self.leased.events(),
+            leased_batches: self.leased.len() as u64,
+            oldest_unsettled: self.oldest_unsettled(),
+            stored_bytes: self.segments.bytes(),
+            stored_since: self.segments.oldest().and_then(|(_, s)| s.since),
+            quarantined_records: self.quarantined_records,
+            full: None,
+            poisoned: self.poisoned.clone(),
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! What the tests of the journal share.
+#![allow(
+    dead_code,
+    unreachable_pub,
+    reason = "each test binary uses its own part"
+)]
+
+use std::path::Path;
+use std::time::Duration;
+
+use bytes::Bytes;
+use stashgate::batch::{Batch, BatchId, QueueName, UnixMillis};
+use stashgate::record::Header;
+use stashgate::spool::journal::{Journal, Options, Sync};
+use stashgate::spool::{AppendError, Appended, Lease, QueueStats, Spool};
+
+/// Long enough that only a hang reaches it.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A journal in `dir` with the default queue, without limits to speak of.
+pub fn options(dir: &Path) -> Options {
+    Options {
+        dir: dir.join("journal"),
+        sync: Sync::Batch,
+        segment_bytes: 1 << 20,
+        min_free_bytes: 0,
+        max_bytes: 1 << 40,
+        max_in_flight_bytes: 64 << 20,
+        retention: Duration::from_secs(7 * 24 * 3600),
+        queues: vec![(QueueName::default(), 1 << 40)],
+    }
+}
+
+pub fn open(options: &Options) -> Spool {
+    Spool::Journal(Journal::open(options.clone()).expect("opens"))
+}
+
+pub fn queue() -> QueueName {
+    QueueName::default()
+}
+
+/// A batch that tells its number and has `number % 7 + 1` events.
+pub fn batch(number: u64) -> Batch {
+    let events = number % 7 + 1;
+    let lines = (0..events).map(|i| format!("{{\"batch\":{number},\"event\":{i}}}\n"));
+    let payload: String = lines.collect();
+    Batch {
+        id: BatchId::new(format!("b{number}").as_bytes()).expect("valid"),
+        accepted_at: UnixMillis::now(),
+        events: events as u32,
+        payload_hash: number,
+        payload: Bytes::from(payload),
+        rejected: Box::default(),
+        own_metadata: false,
+    }
+}
+
+/// The number of a batch made by [`batch`], if the payload is whole.
+pub fn number(header: &Header, payload: &[u8]) -> u64 {
+    let number = header.payload_hash;
+    assert_eq!(payload, &batch(number).payload[..], "wrong payload");
+    assert_eq!(header.id, batch(number).id);
+    assert_eq!(header.events, batch(number).events);
+    number
+}
+
+pub async fn append(spool: &Spool, batch: Batch) -> Result<Appended, AppendError> {
+    let bytes = batch.payload.len();
+    let permit = spool.permit(&queue(), bytes, Some(PATIENCE)).await?;
+    permit.append(batch).await
+}
+
+pub async fn append_numbers(spool: &Spool, numbers: std::ops::Range<u64>) {
+    for n in numbers {
+        append(spool, batch(n)).await.expect("appended");
+    }
+}
+
+/// Leases the next batch; fails the test if none comes.
+pub async fn lease(spool: &Spool) -> Lease {
+    tokio::time::timeout(PATIENCE, spool.lease(&queue()))
+        .await
+        .expect("a batch comes")
+        .expect("leased")
+}
+
+/// Leases the next batch and checks it against its number.
+pub async fn lease_number(spool: &Spool) -> (u64, Lease) {
+    let lease = lease(spool).await;
+    let payload = lease.payload().await.expect("readable");
+    (number(lease.header(), &payload), lease)
+}
+
+pub async fn ack_numbers(spool: &Spool, numbers: impl IntoIterator<Item = u64>) {
+    for expected in numbers {
+        let (number, lease) = lease_number(spool).await;
+        assert_eq!(number, expected);
+        lease.ack(0).await.expect("settled");
+    }
+}
+
+/// The default queue's stats; checks the books on the way.
+pub fn stats(spool: &Spool) -> QueueStats {
+    let stats = spool.stats().remove(0);
+    assert_eq!(stats.unaccounted_events(), 0, "{stats:?}");
+    stats
+}
+
+/// Copies a folder as it is now.
+pub fn copy_dir(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).expect("made");
+    for entry in std::fs::read_dir(from).expect("listed") {
+        let entry = entry.expect("listed");
+        let target = to.join(entry.file_name());
+        if entry.file_type().expect("known").is_dir() {
+            copy_dir(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).expect("copied");
+        }
+    }
+}
