@@ -8,7 +8,7 @@ pub(super) const TABLE: &str = "\
 Exit codes:
   0  done; for `run`: stopped cleanly after SIGTERM or SIGINT
   1  the answer is no: `check` found the settings unusable, `journal check` found damage,
-     `demo` lost an event
+     `demo` lost an event, `send` has lines that were not accepted
   2  the arguments are wrong
   3  the configuration is wrong
   4  the gateway cannot start: an address or the data folder is taken, or the disk fails

@@ -5,6 +5,7 @@ mod completions;
 mod exit;
 mod http;
 mod output;
+mod send;
 mod settings;
 mod status;
 
@@ -51,6 +52,7 @@ struct LogArgs {
 enum Command {
     Check(check::Check),
     Status(status::Status),
+    Send(send::Send),
     Completions(completions::Completions),
 }
 
@@ -69,6 +71,7 @@ fn run(command: Command) -> Result<Exit, Failure> {
     match command {
         Command::Check(check) => check.run(),
         Command::Status(status) => status.run(),
+        Command::Send(send) => send.run(),
         Command::Completions(completions) => completions.run(&mut Cli::command()),
     }
 }

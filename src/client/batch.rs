@@ -61,7 +61,13 @@ fn events(ndjson: &[u8]) -> impl Iterator<Item = &[u8]> {
     ndjson
         .split(|byte| *byte == b'\n')
         .map(|line| line.strip_suffix(b"\r").unwrap_or(line))
-        .filter(|line| !line.trim_ascii().is_empty())
+        .filter(|line| !is_blank(line))
+}
+
+/// Whether there is nothing but JSON's white space.
+pub(crate) fn is_blank(line: &[u8]) -> bool {
+    line.iter()
+        .all(|byte| matches!(byte, b' ' | b'\t' | b'\r' | b'\n'))
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ use std::time::Duration;
 use tokio::sync::{Mutex, mpsc};
 use tokio::time::{Instant, sleep_until};
 
+use super::batch::is_blank;
 use super::outcome::Reply;
 use super::{Batch, Client, Closed, Failed, Outcome, SendError};
 
@@ -78,7 +79,7 @@ impl Batcher {
     /// behind. Raw line breaks, which JSON allows between tokens only, become
     /// blanks. Cancelled while it waits, it has not taken the event.
     pub async fn push(&self, event: &[u8]) -> Result<(), PushError> {
-        if event.trim_ascii().is_empty() {
+        if is_blank(event) {
             return Err(PushError::Blank);
         }
         let mut open = self.shared.open.lock().await;

@@ -81,7 +81,7 @@ async fn converse(
     let channel = endpoint
         .connect()
         .await
-        .map_err(|error| Status::unavailable(with_causes(&error)))?;
+        .map_err(|error| Status::unavailable(format!("cannot connect: {}", root_cause(&error))))?;
     let mut service = IngestServiceClient::new(channel).max_decoding_message_size(LONGEST_ANSWER);
     if let Some(encoding) = compression.encoding() {
         service = service.send_compressed(encoding);
@@ -97,13 +97,10 @@ async fn converse(
     Ok(())
 }
 
-/// `transport error` alone says nothing; its causes do.
-fn with_causes(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
+/// `transport error` says nothing; what lies at its root does.
+fn root_cause(error: &dyn Error) -> String {
+    match error.source() {
+        Some(cause) => root_cause(cause),
+        None => error.to_string(),
     }
-    text
 }

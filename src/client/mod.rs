@@ -69,6 +69,7 @@ use owner::Command;
 use window::{Place, Window};
 
 pub use batch::Batch;
+pub(crate) use batch::is_blank;
 pub use batcher::{Batcher, Gather, PushError};
 pub use options::{Builder, Compression, ConnectError};
 pub use outcome::{Closed, Failed, Outcome, Receipt, Rejected, Report, SendError};
