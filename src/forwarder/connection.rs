@@ -1,0 +1,182 @@
+//! A connection to a Logstash that never answers: bytes go out, and all that can
+//! come in is the end.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use rustix::net::RecvFlags;
+use socket2::SockRef;
+use tokio::io::Interest;
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout};
+
+use super::connect::{ConnectError, connect};
+use super::outcome::Unknown;
+use super::vigil::Vigil;
+
+/// Reads in one look before it is called open all the same: a peer that floods
+/// us must not hold us.
+const READS_PER_LOOK: usize = 16;
+
+/// What a look at the socket saw.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Seen {
+    /// No FIN has arrived.
+    Open,
+    /// The peer closed its side.
+    Closed,
+}
+
+#[derive(Debug)]
+pub(super) struct Connection {
+    stream: TcpStream,
+    peer: SocketAddr,
+    opened: Instant,
+    ignored: AtomicU64,
+}
+
+impl Connection {
+    pub(super) async fn open(
+        address: SocketAddr,
+        patience: Duration,
+    ) -> Result<Self, ConnectError> {
+        let stream = connect(address, patience).await?;
+        Ok(Self {
+            peer: stream.peer_addr()?,
+            stream,
+            opened: Instant::now(),
+            ignored: AtomicU64::new(0),
+        })
+    }
+
+    /// The very address this connection leads to, whatever its name resolves to now.
+    pub(super) fn peer(&self) -> SocketAddr {
+        self.peer
+    }
+
+    pub(super) fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.stream.local_addr()
+    }
+
+    pub(super) fn age(&self) -> Duration {
+        self.opened.elapsed()
+    }
+
+    /// Bytes the peer sent, which nobody asked for.
+    pub(super) fn ignored(&self) -> u64 {
+        self.ignored.load(Ordering::Relaxed)
+    }
+
+    /// Looks at the socket with a system call of its own. What the runtime knows
+    /// of the socket's readiness is as old as its last turn, which after a pause
+    /// of the process is before the pause.
+    ///
+    /// An error ends the connection: it is reported once, and later looks would
+    /// see a plain end.
+    pub(super) fn look(&self) -> io::Result<Seen> {
+        let mut scrap = [0; 1024];
+        for _ in 0..READS_PER_LOOK {
+            match rustix::net::recv(&self.stream, &mut scrap, RecvFlags::DONTWAIT) {
+                Ok((_, 0)) => return Ok(Seen::Closed),
+                Ok((_, n)) => {
+                    self.ignored.fetch_add(n as u64, Ordering::Relaxed);
+                }
+                Err(rustix::io::Errno::INTR) => {}
+                Err(rustix::io::Errno::AGAIN) => return Ok(Seen::Open),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(Seen::Open)
+    }
+
+    /// Waits until something arrives, at most for `patience`.
+    pub(super) async fn look_when_ready(&self, patience: Duration) -> io::Result<Seen> {
+        match timeout(patience, self.stream.readable()).await {
+            Err(_) => Ok(Seen::Open),
+            Ok(ready) => {
+                ready?;
+                self.look_once_ready()
+            }
+        }
+    }
+
+    /// A look that also tells the runtime that nothing is left to read.
+    fn look_once_ready(&self) -> io::Result<Seen> {
+        let mut seen = Seen::Open;
+        let looked = self.stream.try_io(Interest::READABLE, || {
+            seen = self.look()?;
+            match seen {
+                Seen::Open => Err(io::ErrorKind::WouldBlock.into()),
+                Seen::Closed => Ok(()),
+            }
+        });
+        match looked {
+            Err(error) if error.kind() != io::ErrorKind::WouldBlock => Err(error),
+            _ => Ok(seen),
+        }
+    }
+
+    /// Ends when the connection does, and says how. Cancel safe.
+    pub(super) async fn ended(&self) -> Unknown {
+        loop {
+            let looked = match self.stream.readable().await {
+                Ok(()) => self.look_once_ready(),
+                Err(error) => Err(error),
+            };
+            match looked {
+                Ok(Seen::Open) => {}
+                Ok(Seen::Closed) => return Unknown::ClosedEarly,
+                Err(error) => return Unknown::Reset(error),
+            }
+        }
+    }
+
+    /// Gives all of `bytes` to the kernel, waiting for a blocked peer; stops when
+    /// the peer ends the connection.
+    pub(super) async fn write_all(
+        &self,
+        mut bytes: &[u8],
+        vigil: &Vigil<'_>,
+    ) -> Result<(), Unknown> {
+        while !bytes.is_empty() {
+            match self.stream.try_write(bytes) {
+                Ok(n) => bytes = &bytes[n..],
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    tokio::select! {
+                        biased;
+                        end = self.ended() => return Err(end),
+                        writable = vigil.patiently(self.peer, self.stream.writable()) => {
+                            writable?.map_err(Unknown::Reset)?;
+                        }
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(Unknown::Reset(error)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends our side: FIN goes out behind the last byte.
+    pub(super) fn half_close(&self) -> io::Result<()> {
+        SockRef::from(&self.stream).shutdown(std::net::Shutdown::Write)
+    }
+
+    /// Whether the peer's kernel acknowledged all our bytes and our FIN. To be
+    /// asked after [`Seen::Closed`]: only then is the socket past both FINs, where
+    /// the kernel forgets the peer. With anything unacknowledged it still
+    /// knows it.
+    pub(super) fn is_acknowledged(&self) -> io::Result<bool> {
+        let forgotten = match self.stream.peer_addr() {
+            Err(error) if error.kind() == io::ErrorKind::NotConnected => true,
+            Err(error) => return Err(error),
+            Ok(_) => false,
+        };
+        match self.stream.take_error()? {
+            Some(error) => Err(error),
+            None => Ok(forgotten),
+        }
+    }
+}

@@ -1,0 +1,294 @@
+//! What all connections to one address share: how it stands, when it may be
+//! tried, and what was said about it in the log.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::{Mutex as Gate, Notify};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::backoff::Backoff;
+use super::complaints::Complaints;
+use super::connect::ConnectError;
+use super::outcome::Unknown;
+use super::status::{EndpointState, EndpointStatus};
+use super::timing::Timing;
+use crate::batch::{QueueName, UnixMillis};
+
+/// One address of one host of one queue.
+#[derive(Debug)]
+pub(super) struct Endpoint {
+    pub(super) queue: QueueName,
+    pub(super) address: SocketAddr,
+    /// `address` as text: the label of its metrics.
+    pub(super) label: String,
+    /// Held by the one connection that proves the endpoint, while the others wait.
+    pub(super) gate: Gate<()>,
+    /// The gateway stops, or the name has this address no more.
+    pub(super) stop: CancellationToken,
+    /// Asks for the name to be resolved again.
+    refresh: Arc<Notify>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    lanes: Vec<Lane>,
+    shown: EndpointState,
+    since: UnixMillis,
+    last_error: Option<String>,
+    confirmed_events: u64,
+    /// Failures of the endpoint.
+    failures: Backoff,
+    /// Failures of this machine, which slow us down all the same.
+    local: Backoff,
+    complaints: Complaints,
+    proof: Proof,
+    /// Whether it was ever seen to close.
+    closes: bool,
+    last_confirmed: Option<Instant>,
+    /// When it last failed in a way that no event can cause.
+    last_gone: Instant,
+    answers: bool,
+}
+
+/// What one connection does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Lane {
+    Idle,
+    Open,
+    Blocked,
+}
+
+/// Whether the endpoint is known to close what we half-close.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Proof {
+    /// Not since it last failed.
+    Missing,
+    /// It did not close in time.
+    Refuted,
+    Given,
+}
+
+impl Endpoint {
+    pub(super) fn new(
+        queue: QueueName,
+        address: SocketAddr,
+        timing: &Timing,
+        stop: CancellationToken,
+        refresh: Arc<Notify>,
+    ) -> Self {
+        Self {
+            queue,
+            address,
+            label: address.to_string(),
+            gate: Gate::new(()),
+            stop,
+            refresh,
+            state: Mutex::new(State::new(timing)),
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The place of one more connection.
+    pub(super) fn add_lane(&self) -> usize {
+        let lanes = &mut self.state().lanes;
+        lanes.push(Lane::Idle);
+        lanes.len() - 1
+    }
+
+    pub(super) fn lane(&self, index: usize, now: Lane) {
+        let mut state = self.state();
+        state.lanes[index] = now;
+        state.show();
+    }
+
+    /// When it may be tried again.
+    pub(super) fn due(&self) -> Instant {
+        let state = self.state();
+        state.failures.until().max(state.local.until())
+    }
+
+    /// When this machine has got over its own trouble.
+    pub(super) fn local_due(&self) -> Instant {
+        self.state().local.until()
+    }
+
+    pub(super) fn is_proven(&self) -> bool {
+        self.state().proof == Proof::Given
+    }
+
+    /// Whether it failed, and nothing was confirmed since.
+    pub(super) fn is_failing(&self) -> bool {
+        self.state().failures.failures() > 0
+    }
+
+    /// It takes connections, and closes what we half-close.
+    pub(super) fn proven(&self) {
+        let mut state = self.state();
+        state.proof = Proof::Given;
+        state.closes = true;
+        state.local.succeeded();
+        state.show();
+    }
+
+    /// It did not answer the empty half-close.
+    pub(super) fn not_proven(&self) {
+        let mut state = self.state();
+        let now = Instant::now();
+        state.failures.failed(now);
+        state.proof = Proof::Refuted;
+        state.last_error = Some("it does not close a half-closed connection".into());
+        if state.complaints.failed(now).is_some() {
+            self.say_that_it_does_not_close(state.closes);
+        }
+        state.show();
+    }
+
+    fn say_that_it_does_not_close(&self, closed_before: bool) {
+        if closed_before {
+            tracing::warn!(queue = %self.queue, endpoint = %self.label,
+                "the endpoint does not close a half-closed connection now, though it did before: it seems to be blocked; waiting");
+        } else {
+            tracing::error!(queue = %self.queue, endpoint = %self.label,
+                "the endpoint does not close a half-closed connection, so nothing could be confirmed, and nothing is sent: \
+                 either Logstash is blocked right now, or this is no Logstash tcp input; \
+                 then use the lumberjack protocol, or confirm = \"written\"");
+        }
+    }
+
+    /// A stretch ended without confirmation, or a connection was lost. `gone`: no
+    /// event can have caused it.
+    pub(super) fn lost(&self, unknown: &Unknown, gone: bool) {
+        match unknown {
+            Unknown::Local(error) => self.local_trouble(error),
+            Unknown::Stopping | Unknown::InParts => {}
+            broken => self.failed(broken, gone),
+        }
+    }
+
+    /// There is no connection.
+    pub(super) fn unreachable(&self, error: &ConnectError) {
+        match error {
+            ConnectError::Local(_) => self.local_trouble(error),
+            _ => self.failed(error, true),
+        }
+    }
+
+    fn failed(&self, error: &dyn std::fmt::Display, gone: bool) {
+        let mut state = self.state();
+        let now = Instant::now();
+        state.failures.failed(now);
+        if gone {
+            state.last_gone = now;
+        }
+        state.proof = Proof::Missing;
+        state.last_error = Some(error.to_string());
+        if let Some(failures) = state.complaints.failed(now) {
+            tracing::warn!(queue = %self.queue, endpoint = %self.label, failures, "{error}");
+        }
+        state.show();
+        self.refresh.notify_one();
+    }
+
+    fn local_trouble(&self, error: &ConnectError) {
+        let mut state = self.state();
+        let now = Instant::now();
+        state.local.failed(now);
+        state.last_error = Some(error.to_string());
+        if let Some(failures) = state.complaints.failed(now) {
+            tracing::warn!(queue = %self.queue, endpoint = %self.label, failures, "{error}; going slower");
+        }
+    }
+
+    /// A stretch of `events` was confirmed.
+    pub(super) fn confirmed(&self, events: u64) {
+        let mut state = self.state();
+        state.confirmed_events += events;
+        state.last_confirmed = Some(Instant::now());
+        state.last_error = None;
+        state.local.succeeded();
+        if state.failures.failures() > 0 {
+            state.failures.succeeded();
+        }
+        if let Some(failures) = state.complaints.recovered() {
+            tracing::info!(queue = %self.queue, endpoint = %self.label, failures, "the endpoint confirms again");
+        }
+        state.show();
+    }
+
+    /// Whether something was confirmed later than `moment`.
+    pub(super) fn confirmed_since(&self, moment: Instant) -> bool {
+        self.state().last_confirmed.is_some_and(|at| at > moment)
+    }
+
+    /// When it last failed in a way that no event can cause; at first: when it
+    /// became known.
+    pub(super) fn last_gone(&self) -> Instant {
+        self.state().last_gone
+    }
+
+    /// The peer sent bytes; said once.
+    pub(super) fn answers(&self, bytes: u64) {
+        if !std::mem::replace(&mut self.state().answers, true) {
+            tracing::warn!(queue = %self.queue, endpoint = %self.label, bytes,
+                "the endpoint sends data, which a Logstash tcp input never does; it is ignored: is this the right port?");
+        }
+    }
+
+    pub(super) fn status(&self) -> EndpointStatus {
+        let state = self.state();
+        EndpointStatus {
+            address: self.address,
+            state: state.shown,
+            since: state.since,
+            last_error: state.last_error.clone(),
+            confirmed_events: state.confirmed_events,
+            consecutive_failures: state.failures.failures(),
+        }
+    }
+}
+
+impl State {
+    fn new(timing: &Timing) -> Self {
+        Self {
+            lanes: Vec::new(),
+            shown: EndpointState::Connecting,
+            since: UnixMillis::now(),
+            last_error: None,
+            confirmed_events: 0,
+            failures: Backoff::new(timing.backoff),
+            local: Backoff::new(timing.backoff),
+            complaints: Complaints::default(),
+            proof: Proof::Missing,
+            closes: false,
+            last_confirmed: None,
+            last_gone: Instant::now(),
+            answers: false,
+        }
+    }
+
+    /// Derives what is shown from what is.
+    fn show(&mut self) {
+        let refuted = self.proof == Proof::Refuted;
+        let shown = if refuted && !self.closes {
+            EndpointState::Unsuitable
+        } else if refuted || self.lanes.contains(&Lane::Blocked) {
+            EndpointState::Blocked
+        } else if self.lanes.contains(&Lane::Open) {
+            EndpointState::Open
+        } else if self.failures.failures() > 0 {
+            EndpointState::BackingOff
+        } else {
+            EndpointState::Connecting
+        };
+        if shown != self.shown {
+            self.shown = shown;
+            self.since = UnixMillis::now();
+        }
+    }
+}

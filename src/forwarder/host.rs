@@ -1,0 +1,153 @@
+//! A host of the configuration: its name, and the addresses the name has now.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::net::lookup_host;
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep, timeout};
+
+use super::complaints::Complaints;
+use super::endpoint::Endpoint;
+use super::status::HostStatus;
+use super::work::Work;
+use crate::config::Confirm;
+
+/// Least time between two look-ups of a name whose endpoints fail.
+const LOOKUP_PAUSE: Duration = Duration::from_secs(1);
+const LOOKUP_PATIENCE: Duration = Duration::from_secs(10);
+
+#[derive(Debug)]
+pub(super) struct Host {
+    name: String,
+    /// An endpoint failed: its address may be out of date.
+    refresh: Arc<Notify>,
+    known: Mutex<Known>,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    endpoints: Vec<Arc<Endpoint>>,
+    error: Option<String>,
+    complaints: Complaints,
+}
+
+impl Host {
+    pub(super) fn new(name: String) -> Self {
+        Self {
+            name,
+            refresh: Arc::default(),
+            known: Mutex::default(),
+        }
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn endpoints(&self) -> Vec<Arc<Endpoint>> {
+        self.known().endpoints.clone()
+    }
+
+    pub(super) fn status(&self) -> HostStatus {
+        let known = self.known();
+        HostStatus {
+            host: self.name.clone(),
+            error: known.error.clone(),
+            endpoints: known.endpoints.iter().map(|e| e.status()).collect(),
+        }
+    }
+
+    /// Keeps the endpoints in step with the name, and their slots running, until
+    /// the stop.
+    pub(super) async fn run(self: Arc<Self>, work: Arc<Work>) {
+        while !work.stop.is_cancelled() {
+            for endpoint in self.resolve(&work).await {
+                for _ in 0..work.output.connections {
+                    super::start_slot(&work, &endpoint);
+                }
+            }
+            work.stop.run_until_cancelled(self.wait(&work)).await;
+        }
+    }
+
+    async fn wait(&self, work: &Work) {
+        if self.name.parse::<SocketAddr>().is_ok() {
+            return std::future::pending().await;
+        }
+        let refreshed = timeout(work.timing.resolve, self.refresh.notified()).await;
+        if refreshed.is_ok() {
+            sleep(LOOKUP_PAUSE).await;
+        }
+    }
+
+    /// Looks the name up. Addresses it has no more are stopped; returns those that
+    /// are new. A failed look-up changes nothing.
+    pub(super) async fn resolve(&self, work: &Work) -> Vec<Arc<Endpoint>> {
+        let found = match timeout(LOOKUP_PATIENCE, lookup_host(self.name.as_str())).await {
+            Ok(Ok(addresses)) => Ok(addresses.collect::<Vec<_>>()),
+            Ok(Err(error)) => Err(error.to_string()),
+            Err(_) => Err(format!("no answer within {LOOKUP_PATIENCE:?}")),
+        };
+        match found {
+            Ok(addresses) => self.update(work, &addresses),
+            Err(error) => {
+                self.complain(work, error);
+                Vec::new()
+            }
+        }
+    }
+
+    fn update(&self, work: &Work, addresses: &[SocketAddr]) -> Vec<Arc<Endpoint>> {
+        let mut known = self.known();
+        known.error = None;
+        if let Some(failures) = known.complaints.recovered() {
+            tracing::info!(queue = %work.queue, host = self.name, failures, "the name is resolved again");
+        }
+        known.endpoints.retain(|endpoint| {
+            let stays = addresses.contains(&endpoint.address);
+            if !stays {
+                tracing::info!(queue = %work.queue, host = self.name, endpoint = %endpoint.label, "the name has this address no more");
+                endpoint.stop.cancel();
+            }
+            stays
+        });
+        let mut new: Vec<Arc<Endpoint>> = Vec::new();
+        for &address in addresses {
+            if !known.endpoints.iter().any(|e| e.address == address) {
+                let endpoint = Arc::new(self.endpoint(work, address));
+                known.endpoints.push(endpoint.clone());
+                new.push(endpoint);
+            }
+        }
+        new
+    }
+
+    fn endpoint(&self, work: &Work, address: SocketAddr) -> Endpoint {
+        let output = &work.output;
+        if output.confirm == Confirm::Close && !output.direct && !address.ip().is_loopback() {
+            tracing::warn!(queue = %work.queue, host = self.name, endpoint = %address,
+                "confirm = \"close\" holds only if this address is Logstash itself: behind a virtual address, NAT or proxy \
+                 the reconnect may reach another node, and events may be lost; use the lumberjack protocol there, \
+                 or say direct = true if the address is direct");
+        }
+        Endpoint::new(
+            work.queue.clone(),
+            address,
+            &work.timing,
+            work.stop.child_token(),
+            self.refresh.clone(),
+        )
+    }
+
+    fn complain(&self, work: &Work, error: String) {
+        let mut known = self.known();
+        if let Some(failures) = known.complaints.failed(Instant::now()) {
+            tracing::warn!(queue = %work.queue, host = self.name, failures, "cannot resolve the name: {error}");
+        }
+        known.error = Some(error);
+        // The next look-up is as near as if an endpoint had failed.
+        self.refresh.notify_one();
+    }
+}

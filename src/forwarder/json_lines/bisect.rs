@@ -1,0 +1,193 @@
+//! Finding the guilty events of a batch: parts of it are sent alone, halves of
+//! what breaks, until single events are left.
+//!
+//! The lease stays whole meanwhile; a crash, or anything unclear, sends all of
+//! the batch again.
+
+use std::ops::Range;
+
+use bytes::Bytes;
+use tokio::time::{Instant, sleep_until};
+
+use super::alone::Verdict;
+use super::lane::Lane;
+use crate::batch::UnixMillis;
+use crate::dead_letter::{DeadLetter, Reason, Source, Undeliverable};
+use crate::event::Stamper;
+use crate::forwarder::backoff::Backoff;
+use crate::forwarder::in_hand::{InHand, ack, requeue};
+use crate::forwarder::outcome::Unknown;
+use crate::forwarder::suspects::BREAKS;
+use crate::metrics;
+use crate::spool::Lease;
+
+/// Events of the batch that were not sent since it is being bisected, or broke.
+#[derive(Debug)]
+struct Part {
+    events: Range<u32>,
+    breaks: u32,
+}
+
+impl Part {
+    fn new(events: Range<u32>) -> Self {
+        Self { events, breaks: 0 }
+    }
+
+    /// Puts the halves, the first on top.
+    fn split_onto(self, parts: &mut Vec<Self>) {
+        let Range { start, end } = self.events;
+        let middle = start + (end - start) / 2;
+        parts.extend([Self::new(middle..end), Self::new(start..middle)]);
+    }
+}
+
+impl Lane {
+    /// Sends `lease` in parts and settles it. `since`: when it first broke.
+    pub(super) async fn bisect(&mut self, lease: Lease, payload: Bytes, since: Instant) {
+        match self.find_guilty(&lease, &payload, since).await {
+            Err(unknown) => {
+                let mut in_hand = InHand::default();
+                in_hand.push(lease);
+                in_hand.unknown(&self.work, &self.endpoint, &unknown).await;
+            }
+            Ok(guilty) => {
+                let letters = self.letters(&lease, &payload, &guilty);
+                self.bury(lease, letters).await;
+            }
+        }
+    }
+
+    /// The positions of the events that break the connection; all others are
+    /// confirmed.
+    async fn find_guilty(
+        &mut self,
+        lease: &Lease,
+        payload: &[u8],
+        since: Instant,
+    ) -> Result<Vec<u32>, Unknown> {
+        let mut guilty = Vec::new();
+        let mut parts = Vec::new();
+        match lease.header().events {
+            1 => parts.push(Part::new(0..1)),
+            all => Part::new(0..all).split_onto(&mut parts),
+        }
+        while let Some(mut part) = parts.pop() {
+            let lines = lines(payload, &part.events);
+            match self.send_alone(lease, lines, part.events.clone()).await {
+                Verdict::Confirmed => self.count_confirmed(part.events.len() as u64),
+                Verdict::NotSent => return Err(Unknown::InParts),
+                Verdict::Unclear(unknown) => return Err(unknown),
+                Verdict::Broke(_) if part.events.len() > 1 => part.split_onto(&mut parts),
+                Verdict::Broke(unknown) => {
+                    part.breaks += 1;
+                    match part.breaks < BREAKS {
+                        true => parts.push(part),
+                        false if self.is_fit_to_judge(since) => guilty.push(part.events.start),
+                        false => return Err(unknown),
+                    }
+                }
+            }
+        }
+        Ok(guilty)
+    }
+
+    fn count_confirmed(&self, events: u64) {
+        self.endpoint.confirmed(events);
+        let result = self.word_for_confirmed();
+        metrics::forwarded(&self.work.queue, &self.endpoint.label, result, events);
+    }
+
+    fn letters(&self, lease: &Lease, payload: &[u8], guilty: &[u32]) -> Vec<DeadLetter> {
+        let stamper = Stamper::new(lease.header(), self.work.output.event_id);
+        let letter = |&position: &u32| DeadLetter {
+            queue: self.work.queue.clone(),
+            id: Some(stamper.id(position)),
+            reason: Reason::Undeliverable(Undeliverable::Poison),
+            detail: format!(
+                "sent alone, it broke the connection to {} again and again, while other events were confirmed there",
+                self.endpoint.label
+            ),
+            source: Source::Forwarder,
+            at: UnixMillis::now(),
+            event: Bytes::copy_from_slice(
+                lines(payload, &(position..position + 1)).trim_ascii_end(),
+            ),
+        };
+        guilty.iter().map(letter).collect()
+    }
+
+    /// Keeps the letters, however long that takes, and only then lets go of the batch.
+    async fn bury(&self, lease: Lease, letters: Vec<DeadLetter>) {
+        let count = letters.len() as u32;
+        if count > 0 && !self.keep(letters).await {
+            return requeue(&self.work, lease, true).await;
+        }
+        metrics::forwarded(
+            &self.work.queue,
+            &self.endpoint.label,
+            "dead_letter",
+            u64::from(count),
+        );
+        self.work.suspects.clear(lease.header());
+        ack(&self.work, lease, count).await;
+    }
+
+    async fn keep(&self, letters: Vec<DeadLetter>) -> bool {
+        let mut backoff = Backoff::new(self.work.timing.backoff);
+        loop {
+            let Err(error) = self.work.letters.keep(letters.clone()).await else {
+                tracing::warn!(queue = %self.work.queue, endpoint = %self.endpoint.label, events = letters.len(),
+                    "events that broke the connection again and again became dead letters");
+                return true;
+            };
+            tracing::error!(queue = %self.work.queue, "{error}; a batch waits until they can be kept");
+            backoff.failed(Instant::now());
+            let waited = sleep_until(backoff.until());
+            if self
+                .work
+                .give_up
+                .run_until_cancelled(waited)
+                .await
+                .is_none()
+            {
+                return false;
+            }
+        }
+    }
+}
+
+/// The lines of `block` at `range`.
+fn lines<'a>(block: &'a [u8], range: &Range<u32>) -> &'a [u8] {
+    let mut ends = memchr::memchr_iter(b'\n', block).map(|at| at + 1);
+    let start = match range.start as usize {
+        0 => 0,
+        before => ends.nth(before - 1).unwrap_or(block.len()),
+    };
+    let end = match range.len() {
+        0 => start,
+        len => ends.nth(len - 1).unwrap_or(block.len()),
+    };
+    &block[start..end]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_is_the_lines_at_its_positions() {
+        let block = b"{0}\n{1}\n{2}\n{3}\n";
+        assert_eq!(lines(block, &(0..4)), block);
+        assert_eq!(lines(block, &(0..1)), b"{0}\n");
+        assert_eq!(lines(block, &(1..3)), b"{1}\n{2}\n");
+        assert_eq!(lines(block, &(3..4)), b"{3}\n");
+    }
+
+    #[test]
+    fn halves_cover_the_whole_and_the_first_is_sent_first() {
+        let mut parts = Vec::new();
+        Part::new(3..8).split_onto(&mut parts);
+        let events: Vec<_> = parts.into_iter().rev().map(|p| p.events).collect();
+        assert_eq!(events, [3..5, 5..8]);
+    }
+}

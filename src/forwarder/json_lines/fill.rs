@@ -1,0 +1,177 @@
+//! The sending half of a stretch: lease, stamp, write.
+
+use std::future::ready;
+
+use tokio::time::{Instant, sleep_until};
+
+use super::lane::Lane;
+use crate::event::Stamper;
+use crate::forwarder::connection::Connection;
+use crate::forwarder::in_hand::{InHand, requeue};
+use crate::forwarder::outcome::Unknown;
+use crate::forwarder::suspects::Treatment;
+use crate::spool::{Lease, LeaseError};
+
+/// Small batches that wait are gathered into one write of about this many bytes.
+const WRITE_BYTES: usize = 256 << 10;
+/// A buffer that grew beyond this by a large batch gives the memory back.
+const KEPT_BYTES: usize = 1 << 20;
+
+/// What was sent, and why no more.
+#[derive(Debug)]
+pub(super) struct Filled {
+    pub(super) in_hand: InHand,
+    pub(super) reason: Reason,
+}
+
+/// Why a stretch ended.
+#[derive(Debug)]
+pub(super) enum Reason {
+    /// All of it is written.
+    Complete,
+    /// The connection is lost.
+    Broken(Unknown),
+    /// Nothing was sent: the next batch has to be sent alone.
+    Suspect(Lease, Treatment),
+    /// Nothing was sent: the spool cannot be read.
+    SpoolTrouble,
+    /// Nothing was sent, and nothing is to be.
+    Stopped,
+}
+
+/// What became of a batch that was leased for the stretch.
+enum Taken {
+    /// It is in the buffer.
+    Stamped,
+    /// The stretch ends before it.
+    Ends(Reason),
+}
+
+impl Lane {
+    /// Sends batches on `connection` until the stretch is over.
+    pub(super) async fn fill(&mut self, connection: &Connection) -> Filled {
+        let mut in_hand = InHand::default();
+        let reason = loop {
+            let lease = match self.next_lease(connection, &in_hand).await {
+                Ok(lease) => lease,
+                Err(reason) => break reason,
+            };
+            self.buffer.clear();
+            let taken = self.gather(lease, &mut in_hand).await;
+            if let Err(unknown) = self.write(connection, &mut in_hand).await {
+                break Reason::Broken(unknown);
+            }
+            if let Taken::Ends(reason) = taken {
+                break reason;
+            }
+            if self.is_full(&in_hand) {
+                break Reason::Complete;
+            }
+        };
+        self.buffer.clear();
+        self.buffer.shrink_to(KEPT_BYTES);
+        Filled { in_hand, reason }
+    }
+
+    fn is_full(&self, in_hand: &InHand) -> bool {
+        self.work.output.ordered
+            || in_hand.bytes() >= self.work.timing.stretch_bytes
+            || in_hand.batches() >= self.work.timing.stretch_batches
+    }
+
+    /// Waits for a batch, watching the connection.
+    async fn next_lease(
+        &mut self,
+        connection: &Connection,
+        in_hand: &InHand,
+    ) -> Result<Lease, Reason> {
+        let over = in_hand.first_byte().map(|at| at + self.stretch());
+        let end = || match in_hand.is_empty() {
+            true => Reason::Stopped,
+            false => Reason::Complete,
+        };
+        tokio::select! {
+            biased;
+            unknown = connection.ended() => Err(Reason::Broken(unknown)),
+            () = self.endpoint.stop.cancelled() => Err(end()),
+            () = sleep_until(over.unwrap_or_else(Instant::now)), if over.is_some() => Err(Reason::Complete),
+            lease = self.work.spool.lease(&self.work.queue) => match lease {
+                Ok(lease) => Ok(lease),
+                Err(LeaseError::Closed) => Err(end()),
+                Err(error) => Err(self.spool_trouble(&error, in_hand)),
+            },
+        }
+    }
+
+    fn spool_trouble(&mut self, error: &LeaseError, in_hand: &InHand) -> Reason {
+        self.spool_trouble.failed(Instant::now());
+        tracing::error!(queue = %self.work.queue, "cannot lease: {error}; trying again");
+        match in_hand.is_empty() {
+            true => Reason::SpoolTrouble,
+            false => Reason::Complete,
+        }
+    }
+
+    /// Stamps `lease` and what else is waiting into the buffer.
+    async fn gather(&mut self, first: Lease, in_hand: &mut InHand) -> Taken {
+        let mut taken = self.take(first, in_hand).await;
+        while matches!(taken, Taken::Stamped)
+            && self.buffer.len() < WRITE_BYTES
+            && !self.is_full(in_hand)
+        {
+            let next = tokio::select! {
+                biased;
+                lease = self.work.spool.lease(&self.work.queue) => lease.ok(),
+                () = ready(()) => None,
+            };
+            match next {
+                Some(lease) => taken = self.take(lease, in_hand).await,
+                None => break,
+            }
+        }
+        taken
+    }
+
+    async fn take(&mut self, lease: Lease, in_hand: &mut InHand) -> Taken {
+        let treatment = self.work.suspects.treatment(lease.header());
+        if treatment != Treatment::Normal {
+            return Taken::Ends(match in_hand.is_empty() {
+                true => Reason::Suspect(lease, treatment),
+                false => self.give_back(lease).await,
+            });
+        }
+        match lease.payload().await {
+            Ok(payload) => {
+                let stamper = Stamper::new(lease.header(), self.work.output.event_id);
+                stamper.stamp(&payload, 0, &mut self.buffer);
+                in_hand.push(lease);
+                self.spool_trouble.succeeded();
+                Taken::Stamped
+            }
+            Err(error) => {
+                let reason = self.spool_trouble(&error, in_hand);
+                requeue(&self.work, lease, false).await;
+                Taken::Ends(reason)
+            }
+        }
+    }
+
+    /// Nothing of `lease` was sent; whoever leases next begins with it.
+    async fn give_back(&self, lease: Lease) -> Reason {
+        requeue(&self.work, lease, false).await;
+        Reason::Complete
+    }
+
+    async fn write(&self, connection: &Connection, in_hand: &mut InHand) -> Result<(), Unknown> {
+        if self.buffer.is_empty() {
+            return Ok(());
+        }
+        in_hand.sending();
+        let vigil = self.vigil();
+        self.work
+            .give_up
+            .run_until_cancelled(connection.write_all(&self.buffer, &vigil))
+            .await
+            .unwrap_or(Err(Unknown::Stopping))
+    }
+}

@@ -1,0 +1,97 @@
+//! `ordered = true`: one connection, one batch at a time, for the whole queue; the
+//! next host only when this one fails.
+
+use std::sync::Arc;
+
+use tokio::time::{Instant, sleep};
+
+use super::lane::{Lane, Stopped};
+use crate::forwarder::endpoint::Endpoint;
+use crate::forwarder::host::Host;
+use crate::forwarder::work::Work;
+
+/// Sends the batches of the queue one by one, until it is told to stop.
+pub(crate) async fn run_ordered(work: Arc<Work>, hosts: Vec<Arc<Host>>) {
+    let mut courier = Courier {
+        lane: None,
+        next: Instant::now(),
+        work,
+        hosts,
+    };
+    // A stop of the address alone means that its name has it no more.
+    while courier.step().await.is_ok() || courier.address_is_gone() {}
+}
+
+struct Courier {
+    work: Arc<Work>,
+    hosts: Vec<Arc<Host>>,
+    lane: Option<Lane>,
+    /// When the next stretch may begin: see [`crate::forwarder::timing::Timing::pace`].
+    next: Instant,
+}
+
+impl Courier {
+    async fn step(&mut self) -> Result<(), Stopped> {
+        if !self.lane.as_ref().is_some_and(is_well) {
+            self.choose().await?;
+        }
+        let Some(lane) = &mut self.lane else {
+            return Ok(());
+        };
+        let Some(connection) = lane.try_connection().await? else {
+            return Ok(());
+        };
+        lane.sleep_until(self.next.max(lane.endpoint.local_due()))
+            .await?;
+        let filled = lane.fill(&connection).await;
+        self.next = Instant::now() + self.work.timing.pace;
+        lane.finish(connection, filled).await
+    }
+
+    fn address_is_gone(&self) -> bool {
+        let address_stops = |lane: &Lane| lane.endpoint.stop.is_cancelled();
+        !self.work.stop.is_cancelled() && self.lane.as_ref().is_some_and(address_stops)
+    }
+
+    /// Takes the next address that is due, or else the first that will be.
+    async fn choose(&mut self) -> Result<(), Stopped> {
+        for host in &self.hosts {
+            host.resolve(&self.work).await;
+        }
+        let endpoints: Vec<Arc<Endpoint>> = self
+            .hosts
+            .iter()
+            .flat_map(|host| host.endpoints())
+            .collect();
+        let Some(endpoint) = next_after(self.lane.take(), &endpoints) else {
+            let pause = sleep(self.work.timing.backoff.0);
+            return self
+                .work
+                .stop
+                .run_until_cancelled(pause)
+                .await
+                .ok_or(Stopped);
+        };
+        self.lane = Some(Lane::new(self.work.clone(), endpoint));
+        Ok(())
+    }
+}
+
+fn is_well(lane: &Lane) -> bool {
+    !lane.endpoint.is_failing() && !lane.endpoint.stop.is_cancelled()
+}
+
+fn next_after(left: Option<Lane>, endpoints: &[Arc<Endpoint>]) -> Option<Arc<Endpoint>> {
+    let was = left.and_then(|lane| {
+        endpoints
+            .iter()
+            .position(|endpoint| Arc::ptr_eq(endpoint, &lane.endpoint))
+    });
+    let (before, after) = endpoints.split_at(was.map_or(0, |at| at + 1));
+    let now = Instant::now();
+    after
+        .iter()
+        .chain(before)
+        .min_by_key(|endpoint| endpoint.due().max(now))
+        .cloned()
+}

@@ -1,0 +1,42 @@
+//! What became of a stretch when it was not confirmed.
+
+use std::io;
+use std::time::Duration;
+
+use super::connect::ConnectError;
+
+/// Nobody knows what became of the events: they are sent again.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Unknown {
+    #[error("the peer closed the connection before everything was sent")]
+    ClosedEarly,
+    #[error("the connection broke: {0}")]
+    Reset(io::Error),
+    #[error("the peer closed the connection without having received everything")]
+    Unacknowledged,
+    #[error("the peer closed the connection and listens no more ({0}): it is being stopped")]
+    ListenerGone(ConnectError),
+    #[error("the confirmation came {0:?} after the close, too late to tell a stop from a close")]
+    TooLate(Duration),
+    #[error("no progress, and the address answers no more: {0}")]
+    Dead(ConnectError),
+    #[error("cannot find out whether the peer's kernel has everything: {0}")]
+    Unaccounted(io::Error),
+    #[error("{0}")]
+    Local(ConnectError),
+    #[error("only parts of the batch were sent")]
+    InParts,
+    #[error("the gateway stops")]
+    Stopping,
+}
+
+impl Unknown {
+    /// Whether the peer broke this one connection: what was sent on it may be the
+    /// cause, if the peer is otherwise well.
+    pub(super) fn blames_what_was_sent(&self) -> bool {
+        matches!(
+            self,
+            Self::ClosedEarly | Self::Reset(_) | Self::Unacknowledged
+        )
+    }
+}

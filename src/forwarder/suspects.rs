@@ -1,0 +1,119 @@
+//! Which batches may hold an event that the far side cannot take.
+//!
+//! A stretch that breaks is no news: Logstash restarts, networks fail. To condemn
+//! an innocent event is worse than to send a guilty one many times. So a break
+//! counts against what was sent only if all of this holds:
+//!
+//! 1. The peer broke the connection itself (an early FIN, a RST). A refused
+//!    connect, silence, trouble of this machine and our own stop never count.
+//! 2. A connect right after it succeeds. A Logstash that is being stopped has
+//!    closed its listener two seconds before.
+//! 3. Once a batch is sent alone: a witness, a second connection opened before
+//!    and never written to, is still open a second later. A peer that
+//!    restarts, crashes or is killed closes every connection it has; a peer that
+//!    chokes on an event closes that one.
+//! 4. To bisect and to condemn: the same address confirmed other events since
+//!    the batch first broke. A port that breaks every connection (TLS, another
+//!    protocol, a proxy without a backend) condemns nothing, however long. With
+//!    `ordered`, where nothing can pass the batch, it has to have confirmed
+//!    something since it last was away.
+//!
+//! The steps: two breaks of its stretch (1, 2), and a batch is sent alone; two more
+//! breaks alone (1 to 3), and it is bisected: each part is sent alone; an event
+//! that breaks twice alone becomes a dead letter. Consequences: an event that kills
+//! the whole process of the peer is sent for ever; and in a quiet queue the verdict
+//! waits for other events. Both are shown as a failing endpoint.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use tokio::time::Instant;
+
+use crate::batch::BatchId;
+use crate::record::Header;
+
+/// Breaks of its stretch after which a batch is sent alone, breaks alone after
+/// which it is bisected, and breaks after which a single event is condemned.
+pub(super) const BREAKS: u32 = 2;
+
+/// The batches of a queue that were in a stretch that broke, until they are
+/// settled. There are never more than were in hand at one time and went back to
+/// the head of the queue.
+#[derive(Debug, Default)]
+pub(super) struct Suspects(Mutex<HashMap<Key, Suspicion>>);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct Key {
+    id: BatchId,
+    sequence: u64,
+    payload_hash: u64,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Suspicion {
+    since: Instant,
+    breaks: u32,
+    breaks_alone: u32,
+}
+
+/// How a batch is to be sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Treatment {
+    /// In a stretch with others.
+    Normal,
+    /// In a stretch of its own.
+    Alone,
+    /// In parts, if the endpoint confirmed other events since.
+    Bisect { since: Instant },
+}
+
+impl Suspects {
+    fn map(&self) -> MutexGuard<'_, HashMap<Key, Suspicion>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn treatment(&self, header: &Header) -> Treatment {
+        match self.map().get(&Key::of(header)) {
+            Some(s) if s.breaks_alone >= BREAKS => Treatment::Bisect { since: s.since },
+            Some(s) if s.breaks >= BREAKS => Treatment::Alone,
+            _ => Treatment::Normal,
+        }
+    }
+
+    /// A stretch with this batch broke.
+    pub(super) fn broke(&self, header: &Header) {
+        self.suspicion(header, |suspicion| suspicion.breaks += 1);
+    }
+
+    /// The batch broke alone, before a witness.
+    pub(super) fn broke_alone(&self, header: &Header) {
+        self.suspicion(header, |suspicion| suspicion.breaks_alone += 1);
+    }
+
+    fn suspicion(&self, header: &Header, count: impl FnOnce(&mut Suspicion)) {
+        let mut map = self.map();
+        count(map.entry(Key::of(header)).or_insert_with(|| Suspicion {
+            since: Instant::now(),
+            breaks: 0,
+            breaks_alone: 0,
+        }));
+    }
+
+    /// The batch is settled.
+    pub(super) fn clear(&self, header: &Header) {
+        let mut map = self.map();
+        if !map.is_empty() {
+            map.remove(&Key::of(header));
+        }
+    }
+}
+
+impl Key {
+    fn of(header: &Header) -> Self {
+        Self {
+            id: header.id,
+            sequence: header.place.sequence,
+            payload_hash: header.payload_hash,
+        }
+    }
+}

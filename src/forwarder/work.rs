@@ -1,0 +1,26 @@
+//! What all workers of a queue share.
+
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::suspects::Suspects;
+use super::timing::Timing;
+use crate::batch::QueueName;
+use crate::config::Output;
+use crate::dead_letter::DeadLetters;
+use crate::spool::Spool;
+
+#[derive(Debug)]
+pub(super) struct Work {
+    pub(super) queue: QueueName,
+    pub(super) output: Output,
+    pub(super) spool: Spool,
+    pub(super) letters: DeadLetters,
+    pub(super) timing: Timing,
+    pub(super) suspects: Suspects,
+    pub(super) tasks: TaskTracker,
+    /// Nothing more is leased.
+    pub(super) stop: CancellationToken,
+    /// What is still in hand is given back.
+    pub(super) give_up: CancellationToken,
+}
