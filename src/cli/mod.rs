@@ -2,9 +2,11 @@
 
 mod check;
 mod completions;
+mod demo;
 mod exit;
 mod http;
 mod output;
+mod run;
 mod send;
 mod settings;
 mod status;
@@ -50,9 +52,11 @@ struct LogArgs {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Run(run::Run),
     Check(check::Check),
     Status(status::Status),
     Send(send::Send),
+    Demo(demo::Demo),
     Completions(completions::Completions),
 }
 
@@ -69,6 +73,8 @@ pub fn main() -> ExitCode {
 
 fn run(command: Command) -> Result<Exit, Failure> {
     match command {
+        Command::Run(run) => run.run(),
+        Command::Demo(demo) => demo.run(),
         Command::Check(check) => check.run(),
         Command::Status(status) => status.run(),
         Command::Send(send) => send.run(),
@@ -79,7 +85,10 @@ fn run(command: Command) -> Result<Exit, Failure> {
 /// Only `run` tells of its work unasked: the other commands speak for
 /// themselves.
 fn start_log(cli: &Cli) -> Result<(), Failure> {
-    let quiet = "error";
-    let level = cli.log.log_level.as_deref().unwrap_or(quiet);
+    let level = match cli.command {
+        Command::Run(_) => "info",
+        _ => "error",
+    };
+    let level = cli.log.log_level.as_deref().unwrap_or(level);
     log::init(cli.log.log_format, level).map_err(|error| Failure::new(Exit::Usage, error))
 }

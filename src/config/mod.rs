@@ -8,6 +8,7 @@
 
 mod check;
 mod load;
+mod place;
 mod schema;
 mod units;
 mod weakness;
@@ -24,6 +25,7 @@ use crate::batch::QueueName;
 use crate::spool::journal::Sync;
 
 pub use load::{ConfigError, Origin, Problem, Sources};
+pub use place::{fleeting, nearest_existing};
 pub use units::Secret;
 
 /// The whole configuration.

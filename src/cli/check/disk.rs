@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use bytesize::ByteSize;
 
 use super::Finding;
-use crate::config::Config;
+use crate::config::{Config, fleeting, nearest_existing};
 
 /// As many syncs as tell a median and a bad one, and end soon on a slow disk.
 const SYNCS: usize = 48;
@@ -17,22 +17,11 @@ const BLOCK: [u8; 128 << 10] = [0x5A; 128 << 10];
 /// A sync slower than this bounds what clients see.
 const SLOW: Duration = Duration::from_millis(50);
 
-/// The first numbers of file systems whose data does not outlive the machine or
-/// the container (`man 2 statfs`).
-const FLEETING: [(u64, &str); 3] = [
-    (0x0102_1994, "tmpfs: it is gone when the machine restarts"),
-    (0x8584_58f6, "ramfs: it is gone when the machine restarts"),
-    (
-        0x794c_7630,
-        "a container's overlay: it is gone with the container; mount a volume",
-    ),
-];
-
 /// Everything about the data folder.
 pub(super) fn check(config: &Config) -> Vec<Finding> {
     let wanted = &config.data_dir;
-    let folder = existing(wanted);
-    let made = if folder == *wanted {
+    let folder = nearest_existing(wanted);
+    let made = if wanted.exists() {
         ""
     } else {
         " (will be made)"
@@ -50,26 +39,6 @@ pub(super) fn check(config: &Config) -> Vec<Finding> {
     found.extend(room(config, &folder));
     found.extend(fleeting(wanted).map(Finding::Warning));
     found
-}
-
-/// What is worth a warning about where `data_dir` is kept.
-pub(in crate::cli) fn fleeting(data_dir: &Path) -> Option<String> {
-    let kind = rustix::fs::statfs(&existing(data_dir)).ok()?.f_type as u64;
-    let (_, what) = FLEETING
-        .iter()
-        .find(|(magic, _)| *magic == kind & 0xffff_ffff)?;
-    Some(format!("data_dir {} is on {what}", data_dir.display()))
-}
-
-/// The folder itself, or the nearest one above it that exists.
-fn existing(folder: &Path) -> PathBuf {
-    let full = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
-    let found = full.ancestors().find(|ancestor| ancestor.exists());
-    if found == Some(&full) {
-        folder.to_owned()
-    } else {
-        found.unwrap_or(Path::new("/")).to_owned()
-    }
 }
 
 fn room(config: &Config, folder: &Path) -> Option<Finding> {
@@ -150,10 +119,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_disk_is_tried_in_the_nearest_folder_and_left_as_it_was() {
+    fn the_disk_is_tried_and_left_as_it_was() {
         let folder = tempfile::tempdir().expect("a folder");
-        let wanted = folder.path().join("a/b");
-        assert_eq!(existing(&wanted), folder.path());
         assert_eq!(sync_times(folder.path()).expect("written").len(), SYNCS);
         assert_eq!(std::fs::read_dir(folder.path()).expect("read").count(), 0);
     }
@@ -169,16 +136,5 @@ mod tests {
             matches!(&found[0], Finding::Bad(what) if what.contains("cannot be written")),
             "{found:?}"
         );
-    }
-
-    #[test]
-    fn a_folder_in_memory_is_worth_a_warning() {
-        if Path::new("/dev/shm").exists() {
-            assert!(
-                fleeting(Path::new("/dev/shm/x"))
-                    .expect("said")
-                    .contains("tmpfs")
-            );
-        }
     }
 }

@@ -1,6 +1,6 @@
 //! `stashgate check`
 
-pub(super) mod disk;
+mod disk;
 mod endpoint;
 
 use std::fmt;

@@ -1,1 +1,0 @@
-//! Joins the stages. (To be written.)

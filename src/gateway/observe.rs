@@ -1,0 +1,197 @@
+//! What a gateway says about itself, put together from its stages.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::admin::{Metrics, Vitals};
+use crate::batch::UnixMillis;
+use crate::config::{Config, fleeting};
+use crate::dead_letter::DeadLetters;
+use crate::forwarder::{EndpointState, Forwarder, HostStatus};
+use crate::spool::{QueueStats, Spool};
+use crate::status::{Endpoint, Listener, QueueStatus, Sampler, State, Status};
+
+const SAMPLE_EVERY: Duration = Duration::from_secs(1);
+
+/// The stages of a gateway that has opened its spool.
+pub(super) struct Stages {
+    pub(super) spool: Spool,
+    pub(super) letters: DeadLetters,
+    pub(super) forwarders: Arc<[Forwarder]>,
+}
+
+/// What the admin address sees of a gateway, from its first moment on.
+pub(super) struct Shared {
+    config: Config,
+    listeners: Vec<Listener>,
+    started_at: UnixMillis,
+    warnings: Vec<String>,
+    stages: OnceLock<Stages>,
+    draining: AtomicBool,
+    sampler: Mutex<Sampler>,
+    metrics: Metrics,
+}
+
+impl Shared {
+    pub(super) fn new(config: Config, listeners: Vec<Listener>) -> Self {
+        let mut warnings = config.weaknesses();
+        warnings.extend(fleeting(&config.data_dir));
+        Self {
+            warnings,
+            config,
+            listeners,
+            started_at: UnixMillis::now(),
+            stages: OnceLock::new(),
+            draining: AtomicBool::new(false),
+            sampler: Mutex::default(),
+            metrics: Metrics::of_process(),
+        }
+    }
+
+    pub(super) fn config(&self) -> &Config {
+        &self.config
+    }
+
+    pub(super) fn metrics(&self) -> Metrics {
+        self.metrics.clone()
+    }
+
+    pub(super) fn address(&self, listener: &str) -> Option<SocketAddr> {
+        let found = self.listeners.iter().find(|l| l.name == listener);
+        found.map(|listener| listener.address)
+    }
+
+    pub(super) fn opened(&self, stages: Stages) {
+        let set = self.stages.set(stages);
+        debug_assert!(set.is_ok(), "a gateway opens once");
+    }
+
+    pub(super) fn drain(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+    }
+
+    /// Takes samples for the rates, for ever.
+    pub(super) async fn sample(&self) {
+        let mut tick = tokio::time::interval(SAMPLE_EVERY);
+        loop {
+            tick.tick().await;
+            if let Some(stages) = self.stages.get() {
+                let stats = stages.spool.stats();
+                let mut sampler = self.sampler.lock().unwrap_or_else(PoisonError::into_inner);
+                sampler.sample(&stats, Instant::now());
+            }
+            self.metrics.tidy();
+        }
+    }
+
+    /// The parts that a restart would mend if they stood still.
+    pub(super) fn vitals(self: &Arc<Self>) -> Vitals {
+        let shared = self.clone();
+        let journal = move || -> std::pin::Pin<Box<dyn Future<Output = ()> + Send>> {
+            let spool = shared.stages.get().map(|stages| stages.spool.clone());
+            Box::pin(async move {
+                if let Some(spool) = spool {
+                    let _ = spool;
+                }
+            })
+        };
+        Vitals(vec![("journal", Box::new(journal))])
+    }
+
+    pub(super) fn status(&self) -> Status {
+        let stages = self.stages.get();
+        let queues: Vec<_> = stages.map(|s| self.queues(s)).unwrap_or_default();
+        let letters = stages.map(|stages| stages.letters.stats());
+        let poisoned = queues.iter().any(|queue| queue.stats.poisoned.is_some());
+        let state = if self.draining.load(Ordering::Relaxed) {
+            State::Draining
+        } else if stages.is_none() {
+            State::Starting
+        } else if poisoned {
+            State::Poisoned
+        } else {
+            State::Running
+        };
+        Status {
+            version: env!("CARGO_PKG_VERSION").into(),
+            state,
+            started_at: self.started_at,
+            at: UnixMillis::now(),
+            data_dir: self.config.data_dir.clone(),
+            listeners: self.listeners.clone(),
+            warnings: self.warnings.iter().cloned().chain(alarms(&queues)).collect(),
+            queues,
+            dead_letters: letters,
+        }
+    }
+
+    fn queues(&self, stages: &Stages) -> Vec<QueueStatus> {
+        let stats = stages.spool.stats();
+        stats.into_iter().map(|stats| self.queue(stages, stats)).collect()
+    }
+
+    fn queue(&self, stages: &Stages, stats: QueueStats) -> QueueStatus {
+        let max_bytes = self.config.queues.get(&stats.queue).map_or(0, |q| q.max_bytes.0);
+        let sampler = self.sampler.lock().unwrap_or_else(PoisonError::into_inner);
+        let forwarders = stages.forwarders.iter().map(Forwarder::status);
+        let own = forwarders.filter(|forwarder| forwarder.queue == stats.queue);
+        QueueStatus {
+            max_bytes,
+            unaccounted_events: stats.unaccounted_events(),
+            rates: sampler.rates(&stats.queue, max_bytes),
+            endpoints: own.flat_map(|forwarder| forwarder.hosts).flat_map(endpoints).collect(),
+            stats,
+        }
+    }
+}
+
+/// What needs a person.
+fn alarms(queues: &[QueueStatus]) -> impl Iterator<Item = String> {
+    let wrong = queues.iter().filter(|queue| queue.unaccounted_events != 0);
+    wrong.map(|queue| {
+        format!(
+            "queue {}: {} events are unaccounted for; please report it with the output of `stashgate status --json`",
+            queue.stats.queue, queue.unaccounted_events
+        )
+    })
+}
+
+/// A host's addresses; the host itself while it has none.
+fn endpoints(host: HostStatus) -> Vec<Endpoint> {
+    if host.endpoints.is_empty() {
+        let since = UnixMillis::now();
+        return vec![Endpoint {
+            address: host.host,
+            state: "unresolved".into(),
+            since,
+            detail: host.error,
+            confirmed_events: 0,
+        }];
+    }
+    let name = |address: SocketAddr| {
+        let address = address.to_string();
+        if address == host.host { address } else { format!("{} ({address})", host.host) }
+    };
+    let endpoints = host.endpoints.into_iter();
+    endpoints
+        .map(|endpoint| Endpoint {
+            address: name(endpoint.address),
+            state: state(endpoint.state).into(),
+            since: endpoint.since,
+            detail: endpoint.last_error,
+            confirmed_events: endpoint.confirmed_events,
+        })
+        .collect()
+}
+
+fn state(state: EndpointState) -> &'static str {
+    match state {
+        EndpointState::Connecting => "connecting",
+        EndpointState::Open => "open",
+        EndpointState::Blocked => "blocked",
+        EndpointState::BackingOff => "unreachable",
+        EndpointState::Unsuitable => "unsuitable",
+    }
+}

@@ -1,0 +1,88 @@
+//! Starts the receivers on their listeners.
+
+use std::future::Future;
+
+use super::Gateway;
+use super::listeners::{Bound, Kind};
+use crate::config::Config;
+use crate::event;
+use crate::receiver::{Intake, grpc, http, tcp};
+
+impl Gateway {
+    pub(super) fn start_receivers(&self, bound: Vec<Bound>) {
+        let config = self.shared.config();
+        let intake = Intake::new(
+            self.spool.clone(),
+            self.letters.clone(),
+            limits(config),
+            config.queues.keys().cloned(),
+            self.closing.clone(),
+        );
+        for Bound { name, kind, listener, .. } in bound {
+            let intake = intake.clone();
+            match kind {
+                Kind::Grpc => self.watch(name, grpc::serve(listener, intake, grpc_options(config))),
+                Kind::Http => {
+                    let served = http::serve(listener, intake, http_options(config));
+                    self.watch(name, never_fails(served));
+                }
+                Kind::Tcp(tcp) => {
+                    let options = tcp::Options {
+                        queue: tcp.queue,
+                        max_connections: config.limits.max_connections,
+                    };
+                    self.watch(name, never_fails(tcp::serve(listener, intake, options)));
+                }
+            }
+        }
+    }
+
+    /// Runs a receiver; one that ends unasked breaks the gateway.
+    fn watch<E: std::fmt::Display + Send>(
+        &self,
+        name: String,
+        serve: impl Future<Output = Result<(), E>> + Send + 'static,
+    ) {
+        let (closing, broken) = (self.closing.clone(), self.broken.clone());
+        self.receivers.spawn(async move {
+            let ended = serve.await;
+            if closing.is_cancelled() {
+                return;
+            }
+            match ended {
+                Ok(()) => tracing::error!(receiver = %name, "the receiver ended by itself"),
+                Err(error) => tracing::error!(receiver = %name, %error, "the receiver failed"),
+            }
+            broken.cancel();
+        });
+    }
+}
+
+async fn never_fails(serve: impl Future<Output = ()>) -> Result<(), std::convert::Infallible> {
+    serve.await;
+    Ok(())
+}
+
+fn limits(config: &Config) -> event::Limits {
+    event::Limits {
+        max_event_bytes: config.limits.max_event_bytes.0 as usize,
+        max_batch_bytes: config.limits.max_batch_bytes.0 as usize,
+        max_batch_events: config.limits.max_batch_events,
+    }
+}
+
+fn grpc_options(config: &Config) -> grpc::Options {
+    grpc::Options {
+        max_connections: config.limits.max_connections,
+        max_connection_age: config.receivers.grpc.max_connection_age,
+    }
+}
+
+fn http_options(config: &Config) -> http::Options {
+    let origins = config.receivers.http.cors_origins.iter();
+    http::Options {
+        max_connections: config.limits.max_connections,
+        max_in_flight_bytes: config.limits.max_in_flight_bytes.0 as usize,
+        cors_origins: origins.filter_map(|origin| origin.parse().ok()).collect(),
+    }
+}
