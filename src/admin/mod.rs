@@ -17,6 +17,7 @@ mod serve;
 mod text;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::State as Shared;
 use axum::http::{StatusCode, header};
@@ -25,7 +26,6 @@ use axum::routing::get;
 use axum::{Json, Router, middleware};
 use serde_json::json;
 
-pub use health::{Check, Vitals};
 pub use scrape::Metrics;
 pub use serve::serve;
 
@@ -36,8 +36,8 @@ use crate::status::Status;
 pub struct Admin {
     /// Gives the status; quick, takes no lock that is held for long.
     pub status: Box<dyn Fn() -> Status + Send + Sync>,
-    /// What `/healthz` asks.
-    pub vitals: Vitals,
+    /// How long ago the journal was last known to move.
+    pub since_last_tick: Box<dyn Fn() -> Duration + Send + Sync>,
     /// What was counted since the start.
     pub metrics: Metrics,
     /// The token that callers must bring.
@@ -61,7 +61,7 @@ pub fn router(admin: Admin) -> Router {
 }
 
 async fn healthz(Shared(admin): Shared<Arc<Admin>>) -> Response {
-    match admin.vitals.check().await {
+    match health::check((admin.since_last_tick)()) {
         Ok(()) => Json(json!({ "status": "ok" })).into_response(),
         Err(what) => error(StatusCode::SERVICE_UNAVAILABLE, &what),
     }

@@ -15,7 +15,7 @@ const FLEETING: [(u64, &str); 3] = [
 
 /// What is worth a warning about where `data_dir` is kept.
 pub fn fleeting(data_dir: &Path) -> Option<String> {
-    let kind = rustix::fs::statfs(&nearest_existing(data_dir)).ok()?.f_type as u64;
+    let kind = rustix::fs::statfs(nearest_existing(data_dir)).ok()?.f_type as u64;
     let (_, what) = FLEETING
         .iter()
         .find(|(magic, _)| *magic == kind & 0xffff_ffff)?;

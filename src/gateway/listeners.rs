@@ -46,14 +46,26 @@ impl Listeners {
         let mut receivers = Vec::new();
         for (name, address, kind) in wanted(config) {
             let (listener, address) = bind(&format!("receivers.{name}.listen"), address).await?;
-            receivers.push(Bound { name, kind, listener, address });
+            receivers.push(Bound {
+                name,
+                kind,
+                listener,
+                address,
+            });
         }
-        Ok(Self { admin, admin_address, receivers })
+        Ok(Self {
+            admin,
+            admin_address,
+            receivers,
+        })
     }
 
     /// Their names and the addresses they really have.
     pub(super) fn names(&self) -> Vec<Listener> {
-        let admin = Listener { name: "admin".into(), address: self.admin_address };
+        let admin = Listener {
+            name: "admin".into(),
+            address: self.admin_address,
+        };
         let receivers = self.receivers.iter().map(|bound| Listener {
             name: bound.name.clone(),
             address: bound.address,
@@ -72,7 +84,8 @@ fn wanted(config: &Config) -> Vec<(String, SocketAddr, Kind)> {
         wanted.push(("http".to_owned(), receivers.http.listen, Kind::Http));
     }
     let tcp = receivers.tcp.iter().filter(|(_, tcp)| tcp.enabled);
-    wanted.extend(tcp.map(|(name, tcp)| (format!("tcp.{name}"), tcp.listen, Kind::Tcp(tcp.clone()))));
+    wanted
+        .extend(tcp.map(|(name, tcp)| (format!("tcp.{name}"), tcp.listen, Kind::Tcp(tcp.clone()))));
     wanted
 }
 

@@ -156,11 +156,15 @@ impl Gateway {
             })
         };
         if timeout(STAGES_PATIENCE, stages).await.is_err() {
-            tracing::warn!("some work in hand did not end in time; it is sent again after the next start");
+            tracing::warn!(
+                "some work in hand did not end in time; it is sent again after the next start"
+            );
         }
         let closed = async { tokio::join!(self.letters.close(), self.spool.close()) };
         if timeout(CLOSE_PATIENCE, closed).await.is_err() {
-            tracing::warn!("the disk did not answer in time; the journal is repaired at the next start");
+            tracing::warn!(
+                "the disk did not answer in time; the journal is repaired at the next start"
+            );
         }
         drop(self.end);
         self.background.close();
@@ -176,11 +180,13 @@ impl Gateway {
 }
 
 async fn serve_admin(listener: TcpListener, shared: Arc<Shared>, end: CancellationToken) {
+    let (token, metrics) = (shared.config().admin.token.clone(), shared.metrics());
+    let pulse = shared.clone();
     let admin = admin::Admin {
-        vitals: shared.vitals(),
-        metrics: shared.metrics(),
-        token: shared.config().admin.token.clone(),
         status: Box::new(move || shared.status()),
+        since_last_tick: Box::new(move || pulse.since_last_tick()),
+        metrics,
+        token,
     };
     admin::serve(listener, admin::router(admin), end).await;
 }
@@ -201,7 +207,11 @@ fn open_blocking(config: &Config) -> Result<(Spool, DeadLetters), StartError> {
     })?;
     let failed = |what| {
         let folder = folder.clone();
-        move |error| StartError::Open { what, folder, error }
+        move |error| StartError::Open {
+            what,
+            folder,
+            error,
+        }
     };
     let spool = match config.spool.kind {
         SpoolKind::Journal => Journal::open(journal_options(config)).map_err(failed("journal"))?,
@@ -211,20 +221,25 @@ fn open_blocking(config: &Config) -> Result<(Spool, DeadLetters), StartError> {
         config.dead_letters.max_bytes.0,
         config.spool.journal.min_free_bytes.0,
     );
-    Ok((Spool::Journal(spool), letters.map_err(failed("dead letters"))?))
+    Ok((
+        Spool::Journal(spool),
+        letters.map_err(failed("dead letters"))?,
+    ))
 }
 
 fn journal_options(config: &Config) -> journal::Options {
     let queues = config.queues.iter();
     journal::Options {
-        data_dir: config.data_dir.clone(),
+        dir: config.data_dir.join("journal"),
         sync: config.spool.journal.sync,
         segment_bytes: config.spool.journal.segment_bytes.0,
         min_free_bytes: config.spool.journal.min_free_bytes.0,
         max_bytes: config.spool.max_bytes.0,
         max_in_flight_bytes: config.limits.max_in_flight_bytes.0 as usize,
         retention: config.archive.retention,
-        queues: queues.map(|(name, queue)| (name.clone(), queue.max_bytes.0)).collect(),
+        queues: queues
+            .map(|(name, queue)| (name.clone(), queue.max_bytes.0))
+            .collect(),
     }
 }
 
@@ -238,7 +253,13 @@ fn start_forwarders(
     queues
         .map(|(name, queue)| {
             let output = queue.output.clone();
-            Forwarder::start(name.clone(), output, spool.clone(), letters.clone(), closing.clone())
+            Forwarder::start(
+                name.clone(),
+                output,
+                spool.clone(),
+                letters.clone(),
+                closing.clone(),
+            )
         })
         .collect()
 }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::admin::{Metrics, Vitals};
+use crate::admin::Metrics;
 use crate::batch::UnixMillis;
 use crate::config::{Config, fleeting};
 use crate::dead_letter::DeadLetters;
@@ -86,18 +86,11 @@ impl Shared {
         }
     }
 
-    /// The parts that a restart would mend if they stood still.
-    pub(super) fn vitals(self: &Arc<Self>) -> Vitals {
-        let shared = self.clone();
-        let journal = move || -> std::pin::Pin<Box<dyn Future<Output = ()> + Send>> {
-            let spool = shared.stages.get().map(|stages| stages.spool.clone());
-            Box::pin(async move {
-                if let Some(spool) = spool {
-                    let _ = spool;
-                }
-            })
-        };
-        Vitals(vec![("journal", Box::new(journal))])
+    /// How long ago the journal was last known to move; while it is being opened
+    /// and read, that is now.
+    pub(super) fn since_last_tick(&self) -> Duration {
+        let stages = self.stages.get();
+        stages.map_or(Duration::ZERO, |stages| stages.spool.since_last_tick())
     }
 
     pub(super) fn status(&self) -> Status {
@@ -121,7 +114,12 @@ impl Shared {
             at: UnixMillis::now(),
             data_dir: self.config.data_dir.clone(),
             listeners: self.listeners.clone(),
-            warnings: self.warnings.iter().cloned().chain(alarms(&queues)).collect(),
+            warnings: self
+                .warnings
+                .iter()
+                .cloned()
+                .chain(alarms(&queues))
+                .collect(),
             queues,
             dead_letters: letters,
         }
@@ -129,11 +127,18 @@ impl Shared {
 
     fn queues(&self, stages: &Stages) -> Vec<QueueStatus> {
         let stats = stages.spool.stats();
-        stats.into_iter().map(|stats| self.queue(stages, stats)).collect()
+        stats
+            .into_iter()
+            .map(|stats| self.queue(stages, stats))
+            .collect()
     }
 
     fn queue(&self, stages: &Stages, stats: QueueStats) -> QueueStatus {
-        let max_bytes = self.config.queues.get(&stats.queue).map_or(0, |q| q.max_bytes.0);
+        let max_bytes = self
+            .config
+            .queues
+            .get(&stats.queue)
+            .map_or(0, |q| q.max_bytes.0);
         let sampler = self.sampler.lock().unwrap_or_else(PoisonError::into_inner);
         let forwarders = stages.forwarders.iter().map(Forwarder::status);
         let own = forwarders.filter(|forwarder| forwarder.queue == stats.queue);
@@ -141,7 +146,10 @@ impl Shared {
             max_bytes,
             unaccounted_events: stats.unaccounted_events(),
             rates: sampler.rates(&stats.queue, max_bytes),
-            endpoints: own.flat_map(|forwarder| forwarder.hosts).flat_map(endpoints).collect(),
+            endpoints: own
+                .flat_map(|forwarder| forwarder.hosts)
+                .flat_map(endpoints)
+                .collect(),
             stats,
         }
     }
@@ -172,7 +180,11 @@ fn endpoints(host: HostStatus) -> Vec<Endpoint> {
     }
     let name = |address: SocketAddr| {
         let address = address.to_string();
-        if address == host.host { address } else { format!("{} ({address})", host.host) }
+        if address == host.host {
+            address
+        } else {
+            format!("{} ({address})", host.host)
+        }
     };
     let endpoints = host.endpoints.into_iter();
     endpoints

@@ -18,7 +18,13 @@ impl Gateway {
             config.queues.keys().cloned(),
             self.closing.clone(),
         );
-        for Bound { name, kind, listener, .. } in bound {
+        for Bound {
+            name,
+            kind,
+            listener,
+            ..
+        } in bound
+        {
             let intake = intake.clone();
             match kind {
                 Kind::Grpc => self.watch(name, grpc::serve(listener, intake, grpc_options(config))),

@@ -57,6 +57,14 @@ impl Spool {
         }
     }
 
+    /// How long ago the spool's slowest part was last known to move. Usually
+    /// below a second; it grows while a disk operation hangs.
+    pub fn since_last_tick(&self) -> Duration {
+        match self {
+            Self::Journal(journal) => journal.since_last_tick(),
+        }
+    }
+
     /// Stops appends, syncs, writes down where it stands. Leases still out are
     /// leased again at the next start.
     pub async fn close(&self) {

@@ -13,7 +13,7 @@ use crate::config::{Config, fleeting, nearest_existing};
 /// As many syncs as tell a median and a bad one, and end soon on a slow disk.
 const SYNCS: usize = 48;
 /// About what a group commit writes at full load.
-const BLOCK: [u8; 128 << 10] = [0x5A; 128 << 10];
+static BLOCK: [u8; 128 << 10] = [0x5A; 128 << 10];
 /// A sync slower than this bounds what clients see.
 const SLOW: Duration = Duration::from_millis(50);
 

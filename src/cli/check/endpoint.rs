@@ -108,7 +108,7 @@ mod tests {
     #[tokio::test]
     async fn a_peer_that_closes_after_a_half_close_is_good() {
         let finding = judge(async |mut stream| {
-            stream.read(&mut [0; 1]).await.expect("read to the end");
+            assert_eq!(stream.read(&mut [0; 1]).await.expect("read"), 0);
         });
         assert!(matches!(finding.await, Finding::Good(_)));
     }

@@ -154,8 +154,13 @@ impl Stage {
             if moment != moved.0 {
                 moved = (moment, Instant::now());
             }
-            let upgraded = upgrade.as_ref().is_some_and(|upgrade| upgrade.is_finished());
-            let done = upgraded && moment.accepted == self.events && moment.waiting == 0 && moment.in_hand == 0;
+            let upgraded = upgrade
+                .as_ref()
+                .is_some_and(|upgrade| upgrade.is_finished());
+            let done = upgraded
+                && moment.accepted == self.events
+                && moment.waiting == 0
+                && moment.in_hand == 0;
             if done || moved.1.elapsed() > STALLED_AFTER || self.is_poisoned() {
                 break;
             }

@@ -31,12 +31,32 @@ impl Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Received { distinct, duplicates, renamed, strange } = self.received;
-        let equal = if self.accepted == self.confirmed { "=" } else { "is not" };
-        writeln!(f, "\naccepted = confirmed: {} {equal} {}", self.accepted, self.confirmed)?;
+        let Received {
+            distinct,
+            duplicates,
+            renamed,
+            strange,
+        } = self.received;
+        let equal = if self.accepted == self.confirmed {
+            "="
+        } else {
+            "is not"
+        };
+        writeln!(
+            f,
+            "\naccepted = confirmed: {} {equal} {}",
+            self.accepted, self.confirmed
+        )?;
         writeln!(f, "unaccounted: {}", self.unaccounted)?;
-        writeln!(f, "arrived: {distinct} different events, {} missing", self.sent.saturating_sub(distinct))?;
-        writeln!(f, "arrived twice: {duplicates}, each under the same _id, so that Elasticsearch keeps one")?;
+        writeln!(
+            f,
+            "arrived: {distinct} different events, {} missing",
+            self.sent.saturating_sub(distinct)
+        )?;
+        writeln!(
+            f,
+            "arrived twice: {duplicates}, each under the same _id, so that Elasticsearch keeps one"
+        )?;
         if renamed > 0 {
             writeln!(f, "arrived twice under another _id: {renamed}")?;
         }
@@ -63,7 +83,12 @@ mod tests {
             accepted: 10,
             confirmed: 10,
             unaccounted: 0,
-            received: Received { distinct: 10, duplicates: 2, renamed: 0, strange: 0 },
+            received: Received {
+                distinct: 10,
+                duplicates: 2,
+                renamed: 0,
+                strange: 0,
+            },
             took: Duration::from_secs(2),
         }
     }
@@ -71,7 +96,10 @@ mod tests {
     #[test]
     fn the_books_are_told_in_words() {
         let text = report().to_string();
-        assert!(text.contains("accepted = confirmed: 10 = 10\nunaccounted: 0\n"), "{text}");
+        assert!(
+            text.contains("accepted = confirmed: 10 = 10\nunaccounted: 0\n"),
+            "{text}"
+        );
     }
 
     #[test]

@@ -47,7 +47,9 @@ impl View {
         if stderr().is_terminal() {
             Self::Bars(Bars::new(events))
         } else {
-            Self::Lines { next: Duration::ZERO }
+            Self::Lines {
+                next: Duration::ZERO,
+            }
         }
     }
 
@@ -99,11 +101,17 @@ impl Bars {
         self.accepted.set_position(moment.accepted);
         self.waiting.set_position(moment.waiting + moment.in_hand);
         self.confirmed.set_position(moment.confirmed);
-        self.logstash.set_message(format!("is {}", moment.logstash()));
+        self.logstash
+            .set_message(format!("is {}", moment.logstash()));
     }
 
     fn finish(&self) {
-        for bar in [&self.accepted, &self.waiting, &self.confirmed, &self.logstash] {
+        for bar in [
+            &self.accepted,
+            &self.waiting,
+            &self.confirmed,
+            &self.logstash,
+        ] {
             bar.abandon();
         }
     }

@@ -73,7 +73,8 @@ impl Counter {
         let number = after(&self.number, line)?;
         let digits = number.iter().take_while(|b| b.is_ascii_digit());
         let number = digits.fold(0_usize, |n, digit| {
-            n.saturating_mul(10).saturating_add(usize::from(digit - b'0'))
+            n.saturating_mul(10)
+                .saturating_add(usize::from(digit - b'0'))
         });
         let id = after(&self.id, line)?;
         let id = &id[..memchr(b'"', id)?];
@@ -135,7 +136,12 @@ mod tests {
             lines.room().extend_from_slice(piece);
             lines.take(&counter);
         }
-        let received = Received { distinct: 2, duplicates: 1, renamed: 1, strange: 2 };
+        let received = Received {
+            distinct: 2,
+            duplicates: 1,
+            renamed: 1,
+            strange: 2,
+        };
         assert_eq!(counter.received(), received);
     }
 }
