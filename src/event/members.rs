@@ -40,12 +40,12 @@ impl<'a> Iterator for Members<'a> {
     type Item = Member<'a>;
 
     fn next(&mut self) -> Option<Member<'a>> {
-        let at = skip(self.object, self.at, b",");
+        let at = skip(self.object, self.at, b',');
         if self.object.get(at) != Some(&b'"') {
             return None;
         }
         let name_end = end_of_string(self.object, at)?;
-        let value = skip(self.object, name_end, b":");
+        let value = skip(self.object, name_end, b':');
         self.at = end_of_value(self.object, value)?;
         Some(Member {
             name: &self.object[at + 1..name_end - 1],
@@ -56,12 +56,11 @@ impl<'a> Iterator for Members<'a> {
     }
 }
 
-/// The first position from `at` on that is neither white space nor one of `also`.
-fn skip(bytes: &[u8], at: usize, also: &[u8]) -> usize {
+/// The first position from `at` on that holds neither white space nor `sign`.
+fn skip(bytes: &[u8], at: usize, sign: u8) -> usize {
     let rest = bytes.iter().skip(at);
-    at + rest
-        .take_while(|byte| b" \t\r\n".contains(byte) || also.contains(byte))
-        .count()
+    let skipped = |byte: &&u8| matches!(**byte, b' ' | b'\t' | b'\r' | b'\n') || **byte == sign;
+    at + rest.take_while(skipped).count()
 }
 
 /// The position behind the string whose opening quote is at `at`.
@@ -101,16 +100,13 @@ pub(super) fn end_of_value(bytes: &[u8], mut at: usize) -> Option<usize> {
 
 /// The position behind a number or literal, or what stands between values.
 fn end_of_plain(bytes: &[u8], at: usize) -> usize {
-    let ends = |byte: &u8| b"\"{}[],: \t\r\n".contains(byte);
     let rest = bytes.iter().skip(at + 1);
-    at + 1 + rest.take_while(|byte| !ends(byte)).count()
+    let plain = |byte: &&u8| matches!(byte, b'0'..=b'9' | b'a'..=b'z' | b'.' | b'-' | b'+' | b'E');
+    at + 1 + rest.take_while(plain).count()
 }
 
 /// Whether a name as written (escapes and all) means `name`, which is ASCII.
 pub(super) fn name_is(written: &[u8], name: &str) -> bool {
-    if !written.contains(&b'\\') {
-        return written == name.as_bytes();
-    }
     let mut rest = written;
     for &expected in name.as_bytes() {
         match next_char(rest) {

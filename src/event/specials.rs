@@ -10,7 +10,7 @@
 const WIDTH: usize = 64;
 
 /// The mask of the bytes examined last.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Specials {
     base: usize,
     /// Bit `i` is set when the byte at `base + i` is special; bits beyond the
@@ -19,12 +19,11 @@ pub(super) struct Specials {
 }
 
 impl Specials {
-    /// Begins at the start of `bytes`.
-    pub(super) fn new(bytes: &[u8]) -> Self {
-        Self {
-            base: 0,
-            mask: examine(bytes, 0),
-        }
+    /// Examines the bytes from `base` on.
+    #[inline(always)]
+    pub(super) fn new(bytes: &[u8], base: usize) -> Self {
+        let mask = examine(bytes, base);
+        Self { base, mask }
     }
 
     /// Position of the first special byte at or after `from`; the length of
@@ -38,24 +37,19 @@ impl Specials {
             if rest != 0 {
                 return from + rest.trailing_zeros() as usize;
             }
-            // No bit was set to the end of the mask, so the input goes on there.
-            return self.search(bytes, self.base + WIDTH);
+            // No bit is set to the end of the mask, so the input goes on there.
+            *self = Self::new(bytes, self.base + WIDTH);
+        } else {
+            *self = Self::new(bytes, from);
         }
-        self.search(bytes, from)
-    }
-
-    fn search(&mut self, bytes: &[u8], mut from: usize) -> usize {
-        loop {
-            (self.base, self.mask) = (from, examine(bytes, from));
-            if self.mask != 0 {
-                return from + self.mask.trailing_zeros() as usize;
-            }
-            from += WIDTH;
+        while self.mask == 0 {
+            *self = Self::new(bytes, self.base + WIDTH);
         }
+        self.base + self.mask.trailing_zeros() as usize
     }
 }
 
-#[inline]
+#[inline(never)]
 fn examine(bytes: &[u8], from: usize) -> u64 {
     let rest = &bytes[from..];
     match rest.first_chunk::<WIDTH>() {
@@ -69,21 +63,16 @@ fn examine(bytes: &[u8], from: usize) -> u64 {
     }
 }
 
-/// Eight bytes at a time in plain arithmetic.
+/// Written so that the compiler makes vector instructions of the first loop.
+#[inline]
 fn mask(chunk: &[u8; WIDTH]) -> u64 {
-    const ONES: u64 = u64::MAX / 0xFF;
-    const LOW: u64 = ONES * 0x7F;
-    // The high bit of each byte that is zero, and of no other: no carry crosses.
-    let zero = |x: u64| !(((x & LOW) + LOW) | x | LOW);
-    let (words, _) = chunk.as_chunks::<8>();
+    let flags =
+        chunk.map(|byte| u8::from(byte < 0x20) | u8::from(byte == b'"') | u8::from(byte == b'\\'));
+    let (words, _) = flags.as_chunks::<8>();
     let mut mask = 0;
     for (i, word) in words.iter().enumerate() {
-        let x = u64::from_le_bytes(*word);
-        let quote = zero(x ^ (ONES * u64::from(b'"')));
-        let backslash = zero(x ^ (ONES * u64::from(b'\\')));
-        let control = zero(x & (ONES * 0xE0));
-        // Gathers the eight high bits in the topmost byte.
-        let bits = ((quote | backslash | control) >> 7).wrapping_mul(0x0102_0408_1020_4080) >> 56;
+        // Gathers the lowest bit of each of the eight bytes in the topmost byte.
+        let bits = u64::from_le_bytes(*word).wrapping_mul(0x0102_0408_1020_4080) >> 56;
         mask |= bits << (8 * i);
     }
     mask
@@ -117,7 +106,7 @@ mod tests {
             let bytes: Vec<u8> = (0..len)
                 .map(|i| if i * i % 71 == 3 { b'"' } else { b'x' })
                 .collect();
-            let mut specials = Specials::new(&bytes);
+            let mut specials = Specials::new(&bytes, 0);
             for from in 0..=len {
                 let plain = (from..len).find(|&i| is_special(bytes[i])).unwrap_or(len);
                 assert_eq!(specials.next(&bytes, from), plain, "{from} of {len}");

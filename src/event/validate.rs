@@ -20,7 +20,7 @@ use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 use super::block::Block;
 use super::members::end_of_value;
 use super::reject::Fault;
-use super::scan::{Scanner, Value};
+use super::scan::{Scanner, Seen};
 use super::{Limits, Reject, RejectReason, metadata};
 
 /// A block that passed the door.
@@ -75,32 +75,40 @@ pub fn ndjson(input: Bytes, limits: &Limits) -> Result<Validated, BlockError> {
     let mut door = Door::new(limits, block);
     let mut scanner = Scanner::<true>::new(&input);
     loop {
-        let start = scanner.at;
+        let start = scanner.at();
         match scanner.token() {
-            b'\n' => scanner.at += 1,
-            _ if scanner.is_at_end() => break,
-            _ => {
+            None => return Ok(door.close(hash)),
+            Some(b'\n') => scanner.go_to(scanner.at() + 1),
+            Some(_) => {
                 door.count()?;
                 let (scanned, text) = scan_alone(&mut scanner);
-                let newline = memchr(b'\n', &input[scanner.at..]).map(|n| scanner.at + n);
-                let end = newline.unwrap_or(input.len());
-                scanner.at = newline.map_or(end, |newline| newline + 1);
-                let whole_line = text == (start..end) && newline.is_some();
+                let (end, next) = end_of_line(&input, scanner.at());
+                scanner.go_to(next);
+                let whole_line = text == (start..end) && end < next;
                 let cr = input[start..end].last() == Some(&b'\r');
-                let sent = start..end - usize::from(cr);
-                let source = &input;
                 let piece = Piece {
-                    source,
-                    sent,
+                    source: &input,
+                    sent: start..end - usize::from(cr),
                     text,
                     whole_line,
                     utf8,
                 };
-                door.take(piece, scanned);
+                door.take(piece, scanned, scanner.seen());
             }
         }
     }
-    Ok(door.close(hash))
+}
+
+/// Where the line that goes on at `at` ends, and where the next one begins.
+#[inline]
+fn end_of_line(input: &[u8], at: usize) -> (usize, usize) {
+    if input.get(at) == Some(&b'\n') {
+        return (at, at + 1);
+    }
+    match memchr(b'\n', &input[at..]) {
+        Some(newline) => (at + newline, at + newline + 1),
+        None => (input.len(), input.len()),
+    }
 }
 
 /// Validates events that came one by one; each may be pretty-printed.
@@ -119,7 +127,8 @@ pub fn list(events: &[Bytes], limits: &Limits) -> Result<Validated, BlockError> 
         hash.update(&(source.len() as u64).to_le_bytes());
         hash.update(source);
         door.count()?;
-        let (scanned, text) = scan_alone(&mut Scanner::<false>::new(source));
+        let mut scanner = Scanner::<false>::new(source);
+        let (scanned, text) = scan_alone(&mut scanner);
         let sent = 0..source.len();
         let utf8 = simdutf8::basic::from_utf8(source).is_ok();
         let piece = Piece {
@@ -129,7 +138,7 @@ pub fn list(events: &[Bytes], limits: &Limits) -> Result<Validated, BlockError> 
             whole_line: false,
             utf8,
         };
-        door.take(piece, scanned);
+        door.take(piece, scanned, scanner.seen());
     }
     Ok(door.close(hash.digest()))
 }
@@ -144,12 +153,11 @@ pub fn json_document(body: Bytes, limits: &Limits) -> Result<Validated, BlockErr
     let mut door = Door::new(limits, Block::new(&nothing, body.len() + 1));
     let mut scanner = Scanner::<false>::new(&body);
     match scanner.token() {
-        b'{' => element(&mut door, &mut scanner, &body, utf8)?,
-        b'[' => elements(&mut door, &mut scanner, &body, utf8)?,
+        Some(b'{') => element(&mut door, &mut scanner, &body, utf8)?,
+        Some(b'[') => elements(&mut door, &mut scanner, &body, utf8)?,
         _ => return Err(malformed(&body, scanner.fault("expected '{' or '['"))),
     }
-    scanner.token();
-    if !scanner.is_at_end() {
+    if scanner.token().is_some() {
         return Err(malformed(&body, scanner.fault("expected the end")));
     }
     Ok(door.close(xxh3_64(&body)))
@@ -161,19 +169,19 @@ fn elements(
     body: &Bytes,
     utf8: bool,
 ) -> Result<(), BlockError> {
-    scanner.at += 1;
-    if scanner.token() == b']' {
-        scanner.at += 1;
+    scanner.go_to(scanner.at() + 1);
+    if scanner.token() == Some(b']') {
+        scanner.go_to(scanner.at() + 1);
         return Ok(());
     }
     loop {
         element(door, scanner, body, utf8)?;
         let next = scanner.token();
-        if next != b',' && next != b']' {
+        if !matches!(next, Some(b',' | b']')) {
             return Err(malformed(body, scanner.fault("expected ',' or ']'")));
         }
-        scanner.at += 1;
-        if next == b']' {
+        scanner.go_to(scanner.at() + 1);
+        if next == Some(b']') {
             return Ok(());
         }
     }
@@ -187,16 +195,16 @@ fn element(
 ) -> Result<(), BlockError> {
     door.count()?;
     scanner.token();
-    let start = scanner.at;
+    let start = scanner.at();
     let scanned = scanner.value();
     match scanned {
         Err(fault) if fault.reason == RejectReason::TooDeep => {
-            scanner.at = end_of_value(body, start).unwrap_or(body.len());
+            scanner.go_to(end_of_value(body, start).unwrap_or(body.len()));
         }
         Err(fault) => return Err(malformed(body, fault)),
         Ok(_) => {}
     }
-    let text = start..scanner.at;
+    let text = start..scanner.at();
     let piece = Piece {
         source: body,
         sent: text.clone(),
@@ -204,7 +212,7 @@ fn element(
         whole_line: false,
         utf8,
     };
-    door.take(piece, scanned);
+    door.take(piece, scanned, scanner.seen());
     Ok(())
 }
 
@@ -226,15 +234,15 @@ fn malformed(body: &[u8], fault: Fault) -> BlockError {
 #[inline]
 fn scan_alone<const LINES: bool>(
     scanner: &mut Scanner<'_, LINES>,
-) -> (Result<Value, Fault>, Range<usize>) {
+) -> (Result<(), Fault>, Range<usize>) {
     scanner.token();
-    let start = scanner.at;
+    let start = scanner.at();
     let scanned = scanner.value();
-    let text = start..scanner.at;
-    let alone = scanned.and_then(|value| match scanner.token() {
-        b'\n' => Ok(value),
-        _ if scanner.is_at_end() => Ok(value),
-        _ => Err(scanner.fault("expected the end of the event")),
+    let text = start..scanner.at();
+    let alone = scanned.and_then(|()| match scanner.token() {
+        None => Ok(()),
+        Some(b'\n') if LINES => Ok(()),
+        Some(_) => Err(scanner.fault("expected the end of the event")),
     });
     (alone, text)
 }
@@ -286,24 +294,26 @@ impl<'a> Door<'a> {
 
     /// Puts an event into the block, or among the rejects.
     #[inline]
-    fn take(&mut self, piece: Piece<'_>, scanned: Result<Value, Fault>) {
-        let verdict = self.judge(&piece, scanned);
-        match verdict.and_then(|value| self.put(&piece, value)) {
+    fn take(&mut self, piece: Piece<'_>, scanned: Result<(), Fault>, seen: &Seen) {
+        let verdict = self.judge(&piece, scanned, seen);
+        match verdict.and_then(|()| self.put(&piece, seen)) {
             Ok(()) => self.events += 1,
             Err(fault) => self.reject(piece, fault),
         }
     }
 
     #[inline]
-    fn judge(&self, piece: &Piece<'_>, scanned: Result<Value, Fault>) -> Result<Value, Fault> {
+    fn judge(
+        &self,
+        piece: &Piece<'_>,
+        scanned: Result<(), Fault>,
+        seen: &Seen,
+    ) -> Result<(), Fault> {
         let Range { start, end } = piece.sent;
         if end - start > self.limits.max_event_bytes {
             let at = start + self.limits.max_event_bytes;
-            return Err(Fault::new(
-                RejectReason::TooLarge,
-                "longer than max_event_bytes",
-                at,
-            ));
+            let what = "longer than max_event_bytes";
+            return Err(Fault::new(RejectReason::TooLarge, what, at));
         }
         if !piece.utf8
             && let Err(error) = simdutf8::compat::from_utf8(&piece.source[start..end])
@@ -311,46 +321,40 @@ impl<'a> Door<'a> {
             let at = start + error.valid_up_to();
             return Err(Fault::new(RejectReason::InvalidUtf8, "not UTF-8", at));
         }
-        let value = scanned?;
-        if let Some(fault) = value.too_long {
+        scanned?;
+        if let Some(fault) = seen.too_long {
             return Err(fault);
         }
-        if !value.object {
+        if !seen.object {
             let at = piece.text.start;
-            return Err(Fault::new(
-                RejectReason::NotAnObject,
-                "expected an object",
-                at,
-            ));
+            let what = "expected an object";
+            return Err(Fault::new(RejectReason::NotAnObject, what, at));
         }
-        Ok(value)
+        Ok(())
     }
 
     #[inline]
-    fn put(&mut self, piece: &Piece<'_>, value: Value) -> Result<(), Fault> {
-        let text = piece.text.clone();
-        if piece.whole_line && !value.metadata && !value.line_breaks {
-            self.block.keep(text.start..text.end + 1);
-            return Ok(());
-        }
-        let event = &piece.source[text.clone()];
-        let out = self.block.copy();
-        let start = out.len();
-        if value.metadata {
-            metadata::rewrite(event, out).map_err(|fault| fault.behind(text.start))?;
-            self.own_metadata = true;
+    fn put(&mut self, piece: &Piece<'_>, seen: &Seen) -> Result<(), Fault> {
+        let Range { start, end } = piece.text;
+        let event = &piece.source[start..end];
+        let own = seen.metadata > 0;
+        let rewrite = own && (seen.metadata > 1 || !metadata::is_in_order(event));
+        if piece.whole_line && !seen.line_breaks && !rewrite {
+            self.block.keep(start..end + 1);
         } else {
-            out.extend_from_slice(event);
-        }
-        if value.line_breaks {
-            // No string holds a raw line break, so these are between tokens.
-            for byte in &mut out[start..] {
-                if matches!(byte, b'\n' | b'\r') {
-                    *byte = b' ';
-                }
+            let out = self.block.copy();
+            let line = out.len();
+            if rewrite {
+                metadata::rewrite(event, out).map_err(|fault| fault.behind(start))?;
+            } else {
+                out.extend_from_slice(event);
             }
+            if seen.line_breaks {
+                replace_line_breaks(&mut out[line..]);
+            }
+            out.push(b'\n');
         }
-        out.push(b'\n');
+        self.own_metadata |= own;
         Ok(())
     }
 
@@ -373,6 +377,17 @@ impl<'a> Door<'a> {
             own_metadata: self.own_metadata,
             hash,
             rejects: self.rejects,
+        }
+    }
+}
+
+/// Makes blanks of raw line breaks. No string holds one, so these are between
+/// tokens.
+#[inline(never)]
+fn replace_line_breaks(event: &mut [u8]) {
+    for byte in event {
+        if matches!(byte, b'\n' | b'\r') {
+            *byte = b' ';
         }
     }
 }
