@@ -16,8 +16,6 @@ use crate::spool::FullReason;
 
 /// How long a client may be silent within a body.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
-/// How long a body waits until others are done.
-const PATIENCE: Duration = Duration::from_secs(5);
 /// What is read of a refused body, so that the client gets to read the answer
 /// instead of a reset connection.
 const LINGER_BYTES: usize = 32 << 20;
@@ -47,8 +45,7 @@ pub(super) async fn read<'a>(
     };
     let bytes = decode::decode(encoding, &received.bytes, limit)?;
     drop(received);
-    let mut room = no_room(app)?;
-    room.merge(more_room(app, bytes.len()).await?);
+    let room = room(app, bytes.len())?;
     Ok(Received { bytes, _room: room })
 }
 
@@ -72,14 +69,14 @@ pub(super) async fn discard(headers: &HeaderMap, mut body: Body) {
 }
 
 async fn collect<'a>(app: &'a App, body: &mut Body, limit: usize) -> Result<Received<'a>, Refusal> {
-    let mut room = no_room(app)?;
+    let mut taken = room(app, 0)?;
     let mut first = Bytes::new();
     let mut rest = BytesMut::new();
     while let Some(chunk) = chunk(body).await? {
         if first.len() + rest.len() + chunk.len() > limit {
             return Err(too_large(limit));
         }
-        room.merge(more_room(app, chunk.len()).await?);
+        taken.merge(room(app, chunk.len())?);
         if first.is_empty() {
             first = chunk;
         } else {
@@ -95,7 +92,10 @@ async fn collect<'a>(app: &'a App, body: &mut Body, limit: usize) -> Result<Rece
     } else {
         rest.freeze()
     };
-    Ok(Received { bytes, _room: room })
+    Ok(Received {
+        bytes,
+        _room: taken,
+    })
 }
 
 async fn chunk(body: &mut Body) -> Result<Option<Bytes>, Refusal> {
@@ -125,15 +125,10 @@ fn too_large(limit: usize) -> Refusal {
     Refusal::Block(BlockError::TooManyBytes { limit })
 }
 
-fn no_room(app: &App) -> Result<SemaphorePermit<'_>, Refusal> {
-    app.bodies.try_acquire_many(0).map_err(|_| Refusal::Closing)
-}
-
-async fn more_room(app: &App, bytes: usize) -> Result<SemaphorePermit<'_>, Refusal> {
+/// Room for so many bytes more, at once or not at all: bodies that wait for each
+/// other with room in their hands would never end.
+fn room(app: &App, bytes: usize) -> Result<SemaphorePermit<'_>, Refusal> {
     let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
-    match timeout(PATIENCE, app.bodies.acquire_many(bytes)).await {
-        Ok(Ok(permit)) => Ok(permit),
-        Ok(Err(_closed)) => Err(Refusal::Closing),
-        Err(_elapsed) => Err(Refusal::Full(FullReason::InFlight)),
-    }
+    let room = app.bodies.try_acquire_many(bytes);
+    room.map_err(|_| Refusal::Full(FullReason::InFlight))
 }

@@ -4,8 +4,8 @@
 //! memory is taken:
 //!
 //! - a body, as sent and as decompressed: `limits.max_batch_bytes`;
-//! - all bodies being received: `limits.max_in_flight_bytes`; what is beyond
-//!   waits a few seconds and is then refused;
+//! - all bodies being received: `limits.max_in_flight_bytes`; a body that finds no
+//!   room is refused at once, so that the others have its room;
 //! - silence: 30 s within a head, within a body and between two requests;
 //! - connections: `limits.max_connections`.
 //!
