@@ -49,6 +49,8 @@ mod work;
 #[path = "../../tests/support/logstash.rs"]
 #[allow(dead_code)]
 mod logstash;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 

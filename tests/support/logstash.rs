@@ -29,6 +29,9 @@ pub(crate) enum Script {
     /// Resets the connection as soon as it holds these bytes; what came with them
     /// is not processed.
     ResetOn(&'static str),
+    /// Dies when a connection holds these bytes, and is there again at once:
+    /// every connection is reset.
+    CrashOn(&'static str),
 }
 
 /// What happens to one connection that brings data; then it is over.
@@ -136,6 +139,7 @@ struct Shared {
     script: watch::Sender<Script>,
     faults: Mutex<VecDeque<Fault>>,
     received: Mutex<u64>,
+    crashes: watch::Sender<u64>,
 }
 
 /// The stand-in. Dropped, it resets its connections.
@@ -162,6 +166,7 @@ impl Logstash {
                 script: watch::Sender::new(script),
                 faults: Mutex::default(),
                 received: Mutex::default(),
+                crashes: watch::Sender::new(0),
             }),
             phase: watch::Sender::new(Phase::Running),
             accepting: None,
@@ -194,6 +199,10 @@ impl Logstash {
     /// Bytes read so far, processed or lost.
     pub(crate) fn received(&self) -> u64 {
         *lock(&self.shared.received)
+    }
+
+    pub(crate) fn crashes(&self) -> u64 {
+        *self.shared.crashes.borrow()
     }
 
     pub(crate) fn script(&self, script: Script) {
@@ -244,8 +253,11 @@ impl Logstash {
         while connections.join_next().await.is_some() {}
     }
 
-    /// Listens again, at the same port.
-    pub(crate) async fn start_again(&mut self) {
+    /// Listens again, at the same port, after `startup`. The real one takes about
+    /// two seconds; confirmation by close rests on that being longer than the
+    /// half second in which a listener has to answer.
+    pub(crate) async fn start_again(&mut self, startup: Duration) {
+        sleep(startup).await;
         self.phase = watch::Sender::new(Phase::Running);
         let listener = listen(self.address).await;
         self.accept(listener);
@@ -283,6 +295,7 @@ async fn listen(address: SocketAddr) -> TcpListener {
 
 async fn serve(stream: TcpStream, shared: Arc<Shared>, mut phase: watch::Receiver<Phase>) {
     let mut script = shared.script.subscribe();
+    let mut crashes = shared.crashes.subscribe();
     let mut client = Client {
         stream,
         shared,
@@ -308,6 +321,7 @@ async fn serve(stream: TcpStream, shared: Arc<Shared>, mut phase: watch::Receive
         let goes_on = tokio::select! {
             biased;
             changed = phase.changed() => changed.is_ok() || { client.reset(); return },
+            crashed = crashes.changed() => crashed.is_ok() && client.reset_now(),
             changed = script.changed() => changed.is_ok(),
             goes_on = client.turn(&now) => goes_on,
         };
@@ -355,13 +369,20 @@ impl Client {
             _ => {}
         }
         self.line.extend_from_slice(&read);
-        if let Script::ResetOn(marker) = script
-            && memchr::memmem::find(&self.line, marker.as_bytes()).is_some()
-        {
-            return self.reset_now();
+        match script {
+            Script::ResetOn(marker) if self.holds(marker) => return self.reset_now(),
+            Script::CrashOn(marker) if self.holds(marker) => {
+                self.shared.crashes.send_modify(|crashes| *crashes += 1);
+                return true;
+            }
+            _ => {}
         }
         self.process();
         true
+    }
+
+    fn holds(&self, marker: &str) -> bool {
+        memchr::memmem::find(&self.line, marker.as_bytes()).is_some()
     }
 
     /// What came; empty at the end, `None` when the connection is broken.

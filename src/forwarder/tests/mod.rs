@@ -1,0 +1,206 @@
+//! Whole queues: a journal, a forwarder and scripted Logstashes.
+
+mod delivery;
+mod drain;
+mod failures;
+mod ordered;
+mod poison;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tempfile::TempDir;
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::logstash::{DEADLINE, Logstash, Script};
+use super::timing::Timing;
+use super::{EndpointState, EndpointStatus, Forwarder};
+use crate::batch::{Batch, BatchId, QueueName, UnixMillis};
+use crate::config::Output;
+use crate::dead_letter::DeadLetters;
+use crate::spool::journal::{Journal, Options, Sync};
+use crate::spool::{QueueStats, Spool};
+
+/// A queue with its spool, and a forwarder that is quicker than in earnest.
+struct Queue {
+    /// Removed when the queue is dropped.
+    _dir: TempDir,
+    spool: Spool,
+    letters: DeadLetters,
+    output: Output,
+    timing: Timing,
+    stop: CancellationToken,
+    forwarder: Option<Forwarder>,
+    /// Number of the next event.
+    next: u64,
+}
+
+impl Queue {
+    fn to(hosts: &[SocketAddr]) -> Self {
+        let dir = TempDir::new().expect("folder");
+        let options = Options {
+            dir: dir.path().join("journal"),
+            sync: Sync::Os,
+            segment_bytes: 4 << 20,
+            min_free_bytes: 0,
+            max_bytes: 1 << 30,
+            max_in_flight_bytes: 64 << 20,
+            retention: Duration::ZERO,
+            queues: vec![(QueueName::default(), 1 << 30)],
+        };
+        Self {
+            spool: Spool::Journal(Journal::open(options).expect("opens")),
+            letters: DeadLetters::open(dir.path(), 1 << 20, 0).expect("opens"),
+            _dir: dir,
+            output: Output {
+                hosts: hosts.iter().map(SocketAddr::to_string).collect(),
+                ..Output::default()
+            },
+            timing: quick(),
+            stop: CancellationToken::new(),
+            forwarder: None,
+            next: 0,
+        }
+    }
+
+    fn start(&mut self) {
+        self.forwarder = Some(Forwarder::start_with(
+            QueueName::default(),
+            self.output.clone(),
+            self.spool.clone(),
+            self.letters.clone(),
+            self.stop.clone(),
+            self.timing.clone(),
+        ));
+    }
+
+    fn started(mut self) -> Self {
+        self.start();
+        self
+    }
+
+    /// Appends `batches` of `events` each.
+    async fn put(&mut self, batches: u64, events: u64) {
+        for _ in 0..batches {
+            let lines = (self.next..self.next + events).map(|n| format!("{{\"n\":{n}}}\n"));
+            let payload: String = lines.collect();
+            self.put_payload(payload, events).await;
+        }
+    }
+
+    /// Appends one batch of `events`, the one at `at` with `marker` in it.
+    async fn put_marked(&mut self, events: u64, at: u64, marker: &str) {
+        let line = |n| match n == self.next + at {
+            true => format!("{{\"n\":{n},\"text\":\"{marker}\"}}\n"),
+            false => format!("{{\"n\":{n}}}\n"),
+        };
+        let payload: String = (self.next..self.next + events).map(line).collect();
+        self.put_payload(payload, events).await;
+    }
+
+    async fn put_payload(&mut self, payload: String, events: u64) {
+        let batch = Batch {
+            id: BatchId::generate(),
+            accepted_at: UnixMillis::now(),
+            events: events as u32,
+            payload: Bytes::from(payload),
+            payload_hash: self.next,
+            rejected: Box::default(),
+            own_metadata: false,
+        };
+        let queue = QueueName::default();
+        let permit = self.spool.permit(&queue, batch.payload.len(), None).await;
+        permit.expect("room").append(batch).await.expect("appended");
+        self.next += events;
+    }
+
+    fn stats(&self) -> QueueStats {
+        self.spool.stats().remove(0)
+    }
+
+    /// Waits until all events of the queue are settled.
+    async fn settled(&self) -> QueueStats {
+        let settled = async {
+            loop {
+                let stats = self.stats();
+                if stats.ledger.confirmed + stats.ledger.dead_letters == self.next {
+                    return stats;
+                }
+                sleep(Duration::from_millis(5)).await;
+            }
+        };
+        match timeout(DEADLINE, settled).await {
+            Ok(stats) => stats,
+            Err(_) => panic!(
+                "of {} events: {:?} {:?}",
+                self.next,
+                self.stats(),
+                self.endpoints()
+            ),
+        }
+    }
+
+    fn endpoints(&self) -> Vec<EndpointStatus> {
+        let status = self.forwarder.as_ref().expect("started").status();
+        status.hosts.into_iter().flat_map(|h| h.endpoints).collect()
+    }
+
+    async fn wait_for(&self, endpoint: impl Fn(&EndpointStatus) -> bool) {
+        let reached = async {
+            while !self.endpoints().iter().any(&endpoint) {
+                sleep(Duration::from_millis(2)).await;
+            }
+        };
+        if timeout(DEADLINE, reached).await.is_err() {
+            panic!("never so: {:?}", self.endpoints());
+        }
+    }
+
+    async fn wait_for_state(&self, state: EndpointState) {
+        self.wait_for(|endpoint| endpoint.state == state).await;
+    }
+
+    /// Stops the forwarder; the spool's view when it is done.
+    async fn drain(&self) -> QueueStats {
+        self.stop.cancel();
+        let forwarder = self.forwarder.as_ref().expect("started");
+        timeout(DEADLINE, forwarder.join()).await.expect("drains");
+        self.stats()
+    }
+
+    fn kept_letters(&self) -> u64 {
+        self.letters.stats().held
+    }
+}
+
+fn quick() -> Timing {
+    let ms = Duration::from_millis;
+    Timing {
+        stretch: ms(20),
+        pace: ms(1),
+        look: ms(10),
+        window: ms(150),
+        probe: ms(500),
+        blocked: ms(100),
+        alive: ms(300),
+        backoff: (ms(5), ms(100)),
+        witness: ms(100),
+        young: ms(50),
+        drain: ms(1000),
+        ..Timing::default()
+    }
+}
+
+/// How long a scripted stop goes on after the listener was closed, and how long
+/// the next start takes: as measured, far more than the window, but quicker.
+const QUIET: Duration = Duration::from_millis(300);
+const STARTUP: Duration = Duration::from_millis(400);
+
+/// An address where nobody listens.
+fn nobody() -> SocketAddr {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("bound");
+    listener.local_addr().expect("bound")
+}
