@@ -5,7 +5,10 @@
     reason = "each test binary uses its own part"
 )]
 
-use std::path::Path;
+pub mod disk;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -33,6 +36,63 @@ pub fn options(dir: &Path) -> Options {
 
 pub fn open(options: &Options) -> Spool {
     Spool::Journal(Journal::open(options.clone()).expect("opens"))
+}
+
+pub fn open_on(disk: &Arc<disk::Disk>, options: &Options) -> Spool {
+    Spool::Journal(Journal::open_with(options.clone(), disk.clone()).expect("opens"))
+}
+
+/// Waits until `done`; fails the test if that takes for ever.
+pub async fn until(what: &str, mut done: impl FnMut() -> bool) {
+    let deadline = std::time::Instant::now() + PATIENCE;
+    while !done() {
+        assert!(std::time::Instant::now() < deadline, "never: {what}");
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
+/// Makes the journal look at its cursor, retention and disk now.
+pub async fn checkpoint(spool: &Spool) {
+    let Spool::Journal(journal) = spool;
+    journal.checkpoint().await;
+}
+
+/// Leases and acknowledges all that waits; returns the numbers.
+pub async fn drain(spool: &Spool) -> Vec<u64> {
+    let (queue, mut numbers) = (queue(), Vec::new());
+    while stats(spool).waiting_events > 0 {
+        // What waited may turn out to be damaged; then nothing comes.
+        let next = tokio::select! {
+            next = spool.lease(&queue) => next,
+            () = until("nothing waits", || stats(spool).waiting_events == 0) => break,
+        };
+        let lease = next.expect("leased");
+        let payload = lease.payload().await.expect("readable");
+        numbers.push(number(lease.header(), &payload));
+        lease.ack(0).await.expect("settled");
+    }
+    numbers
+}
+
+pub fn segments(dir: &Path) -> Vec<PathBuf> {
+    files(&dir.join("journal/logstash"), "seg")
+}
+
+/// Files in the default queue's quarantine, by suffix.
+pub fn quarantined(dir: &Path, suffix: &str) -> Vec<PathBuf> {
+    files(&dir.join("journal/logstash/quarantine"), suffix)
+}
+
+fn files(dir: &Path, suffix: &str) -> Vec<PathBuf> {
+    let Ok(entries) = std::fs::read_dir(dir) else {
+        return Vec::new();
+    };
+    let paths = entries.map(|entry| entry.expect("listed").path());
+    let mut paths: Vec<_> = paths
+        .filter(|path| path.extension().is_some_and(|e| e == suffix))
+        .collect();
+    paths.sort();
+    paths
 }
 
 pub fn queue() -> QueueName {

@@ -80,6 +80,12 @@ impl Cursor {
             .map_or(self.head.sequence, |first| first.sequence)
     }
 
+    /// Events that wait, or were leased.
+    pub(super) fn unsettled_events(&self) -> u64 {
+        let held = self.unsettled.iter().map(|record| u64::from(record.events));
+        self.tail.events.saturating_sub(self.head.events) + held.sum::<u64>()
+    }
+
     /// Replaces the cursor file; durable when it returns.
     pub(super) fn write(&self, files: &dyn Files, queue_dir: &Path) -> io::Result<()> {
         let mut text = serde_json::to_vec(self)?;

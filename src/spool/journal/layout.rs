@@ -28,6 +28,18 @@ pub(super) struct Position {
     pub events: u64,
 }
 
+impl Position {
+    /// The beginning of a segment, when the events before it are not known.
+    pub(super) fn start_of(segment: u64) -> Self {
+        Self {
+            segment,
+            offset: 0,
+            sequence: segment,
+            events: 0,
+        }
+    }
+}
+
 /// Where a record begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Address {
@@ -118,10 +130,9 @@ impl Segments {
     pub(super) fn settle(&self, position: Position) -> Position {
         match self.after(position.segment) {
             Some((next, _)) if self.at_end(position) => Position {
-                segment: next,
-                offset: 0,
                 sequence: next.max(position.sequence),
                 events: position.events,
+                ..Position::start_of(next)
             },
             _ => position,
         }

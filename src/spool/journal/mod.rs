@@ -40,10 +40,12 @@ mod reader;
 mod recover;
 mod retain;
 mod room;
+mod scan;
 mod state;
 mod writer;
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 use std::path::Path;
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -52,9 +54,12 @@ use std::time::Duration;
 
 pub(super) use lease::{Lease, Permit};
 pub use options::{OpenError, Options, Sync};
+pub use scan::{Scan, ScanError};
+
+use tokio::sync::oneshot;
 
 use super::{AppendError, LeaseError, QueueStats};
-use crate::batch::QueueName;
+use crate::batch::{QueueName, UnixMillis};
 use files::{Files, OsFiles};
 use lock::Lock;
 use queue::{Message, Queue};
@@ -107,6 +112,7 @@ impl Journal {
             queues.insert(name.clone(), writer.queue.clone());
             writers.push(writer);
         }
+        refuse_to_strand(&options, &*files)?;
         sync_folders(&*files, dir)?;
         let mut running = Running {
             threads: Vec::new(),
@@ -152,6 +158,24 @@ impl Journal {
     pub fn since_last_tick(&self) -> Duration {
         let ages = self.0.queues.values().map(|q| q.last_tick().elapsed());
         ages.max().unwrap_or_default()
+    }
+
+    /// All that is stored of a queue, settled or not, with an acceptance time in
+    /// `accepted`. `None`: there is no such queue.
+    pub fn scan(&self, queue: &QueueName, accepted: RangeInclusive<UnixMillis>) -> Option<Scan> {
+        let queue = self.0.queues.get(queue)?;
+        Some(Scan::new(queue.clone(), accepted))
+    }
+
+    /// Writes the cursors and looks at retention and the disk now; all of it
+    /// happens twice a second anyway.
+    pub async fn checkpoint(&self) {
+        for queue in self.0.queues.values() {
+            let (done, waiting) = oneshot::channel();
+            queue.tell(Message::Checkpoint(done));
+            // Fails when the writer has ended: then its cursor is written.
+            let _ = waiting.await;
+        }
     }
 
     pub(super) async fn close(&self) {
@@ -221,6 +245,31 @@ fn open_queue(
         sender,
     ));
     Ok(Writer::new(queue, inbox, options))
+}
+
+/// Batches must not wait where no queue is configured: nobody would send them.
+fn refuse_to_strand(options: &Options, files: &dyn Files) -> Result<(), OpenError> {
+    let entries = files
+        .list(&options.dir)
+        .map_err(OpenError::io("list", &options.dir))?;
+    for entry in entries.into_iter().filter(|entry| entry.is_dir) {
+        let Ok(queue) = entry.name.parse::<QueueName>() else {
+            continue;
+        };
+        if options.queues.iter().any(|(name, _)| *name == queue) {
+            continue;
+        }
+        let dir = options.dir.join(queue.as_str());
+        let found = recover::recover(files, &dir)?;
+        let events = found.cursor.unsettled_events();
+        if events > 0 {
+            return Err(OpenError::Stranded { queue, dir, events });
+        }
+        if found.segments.bytes() > 0 {
+            tracing::warn!(%queue, dir = %dir.display(), "there is no such queue; its settled batches are kept, and nobody removes them");
+        }
+    }
+    Ok(())
 }
 
 /// Makes the journal's folder and those of its queues survive a power cut.

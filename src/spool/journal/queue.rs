@@ -9,18 +9,21 @@ use std::time::Instant;
 use tokio::sync::{Notify, oneshot};
 
 use super::files::Files;
+use super::layout::Position;
 use super::lease::{Claim, Lease};
 use super::quarantine::{self, Kind};
 use super::reader::{ReadError, Reader, Step};
 use super::room::{Reserved, Room};
 use super::state::{Next, State};
-use crate::batch::{Batch, QueueName};
+use crate::batch::{Batch, QueueName, UnixMillis};
 use crate::spool::{AppendError, Appended, LeaseError, QueueStats};
 
 /// What a queue's writer is told.
 #[derive(Debug)]
 pub(super) enum Message {
     Append(Append),
+    /// Write the cursor and look at retention now.
+    Checkpoint(oneshot::Sender<()>),
     /// Finish what came before, write the cursor, end.
     Close,
     /// End as a crash would.
@@ -130,7 +133,8 @@ impl Queue {
             ready.as_mut().enable();
             let (next, read) = self.change(|state| {
                 let next = state.next();
-                (next, state.start_reading())
+                let goes_on = matches!(next, Next::Claimed(_) | Next::Nothing);
+                (next, goes_on && state.start_reading())
             });
             if read {
                 let queue = self.clone();
@@ -206,6 +210,18 @@ impl Queue {
                 tracing::error!(queue = %self.name, %segment, offset, bytes, %error, "the journal is damaged here; it could not be set aside");
             }
         }
+    }
+
+    /// Acceptance time of a segment's first record; reads it once.
+    pub(super) fn stored_since(&self, first: u64) -> Option<UnixMillis> {
+        let segment = self.look(|state| state.segments().get(first).copied())?;
+        if segment.since.is_some() || segment.len == 0 {
+            return segment.since;
+        }
+        let reader = Reader::open(&*self.files, &self.dir, first, segment.len).ok()?;
+        let header = reader.first_header(Position::start_of(first)).ok()??;
+        self.change(|state| state.set_since(first, header.accepted_at));
+        Some(header.accepted_at)
     }
 
     pub(super) fn stats(&self) -> QueueStats {

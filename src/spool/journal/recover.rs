@@ -147,13 +147,7 @@ struct Scan {
 impl Scan {
     fn new(known: Option<&Cursor>, stored: &[(u64, u64)]) -> Self {
         let first = stored.first().map_or(1, |(first, _)| *first);
-        let from_first = Position {
-            segment: first,
-            offset: 0,
-            sequence: first,
-            events: 0,
-        };
-        let start = known.map_or(from_first, |cursor| cursor.tail);
+        let start = known.map_or(Position::start_of(first), |cursor| cursor.tail);
         Self {
             start,
             tail: start,
@@ -176,9 +170,11 @@ impl Scan {
         }
         let mut at = self.tail;
         if first != self.start.segment || at.segment != first {
-            at.segment = first;
-            at.offset = 0;
-            at.sequence = at.sequence.max(first);
+            at = Position {
+                sequence: at.sequence.max(first),
+                events: at.events,
+                ..Position::start_of(first)
+            };
         }
         let reader = Reader::open(files, queue_dir, first, len).map_err(unreadable)?;
         while at.offset < len {

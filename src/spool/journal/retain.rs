@@ -4,9 +4,8 @@
 
 use std::time::Duration;
 
-use super::layout::{Position, Segments, segment_path};
+use super::layout::{Segments, segment_path};
 use super::quarantine::remove_if_there;
-use super::reader::Reader;
 use super::writer::Writer;
 use crate::batch::UnixMillis;
 
@@ -71,7 +70,7 @@ impl Writer {
         let mut at = first;
         while let Some(next) = self.queue.look(|state| state.segments().after(at)) {
             at = next.0;
-            if let Some(since) = self.since(at) {
+            if let Some(since) = self.queue.stored_since(at) {
                 return since;
             }
         }
@@ -81,28 +80,8 @@ impl Writer {
     /// Finds out since when records are stored.
     fn look_at_oldest(&self) {
         if let Some(first) = self.queue.look(|state| Segments::oldest(state.segments())) {
-            self.since(first.0);
+            self.queue.stored_since(first.0);
         }
-    }
-
-    /// Acceptance time of a segment's first record; reads it once.
-    fn since(&self, first: u64) -> Option<UnixMillis> {
-        let segment = self
-            .queue
-            .look(|state| state.segments().get(first).copied())?;
-        if segment.since.is_some() || segment.len == 0 {
-            return segment.since;
-        }
-        let start = Position {
-            segment: first,
-            offset: 0,
-            sequence: first,
-            events: 0,
-        };
-        let reader = Reader::open(&*self.queue.files, &self.queue.dir, first, segment.len).ok()?;
-        let since = reader.first_header(start).ok()??.accepted_at;
-        self.queue.change(|state| state.set_since(first, since));
-        Some(since)
     }
 }
 

@@ -84,6 +84,11 @@ impl Writer {
             }
             match self.receive() {
                 Some(Message::Append(append)) => self.round(append),
+                Some(Message::Checkpoint(done)) => {
+                    self.tick();
+                    // A caller that stopped waiting does not want to know.
+                    let _ = done.send(());
+                }
                 Some(Message::Close) => return self.close(),
                 Some(Message::Abandon) => return,
                 None => {}

@@ -1,0 +1,207 @@
+//! How long settled batches are kept, and reading them again.
+
+mod journal_support;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use journal_support::disk::{Disk, Survives};
+use journal_support::*;
+use stashgate::batch::UnixMillis;
+use stashgate::spool::Spool;
+use stashgate::spool::journal::Options;
+use tempfile::TempDir;
+
+fn start(change: impl FnOnce(&mut Options)) -> (TempDir, Arc<Disk>, Options, Spool) {
+    let dir = tempfile::tempdir().expect("a folder");
+    let disk = Disk::new();
+    let mut options = options(dir.path());
+    options.segment_bytes = 700;
+    change(&mut options);
+    let spool = open_on(&disk, &options);
+    (dir, disk, options, spool)
+}
+
+/// Appends batches that were accepted `age` ago.
+async fn append_old(spool: &Spool, numbers: std::ops::Range<u64>, age: Duration) {
+    for number in numbers {
+        let mut batch = batch(number);
+        batch.accepted_at.0 -= age.as_millis() as u64;
+        append(spool, batch).await.expect("appended");
+    }
+}
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+fn scanned(spool: &Spool, from: u64, to: u64) -> Vec<u64> {
+    let Spool::Journal(journal) = spool;
+    let scan = journal
+        .scan(&queue(), UnixMillis(from)..=UnixMillis(to))
+        .expect("known");
+    let records = scan.map(|record| record.expect("readable"));
+    records
+        .map(|(header, payload)| number(&header, &payload))
+        .collect()
+}
+
+#[tokio::test]
+async fn settled_segments_go_when_they_are_past_their_time() {
+    let (dir, _disk, _options, spool) = start(|o| o.retention = HOUR);
+    append_old(&spool, 0..20, 2 * HOUR).await;
+    append_numbers(&spool, 20..30).await;
+    let all = segments(dir.path()).len();
+    checkpoint(&spool).await;
+    assert_eq!(segments(dir.path()).len(), all, "unsettled");
+    ack_numbers(&spool, 0..30).await;
+    checkpoint(&spool).await;
+    let left = scanned(&spool, 0, u64::MAX);
+    assert!(
+        left.len() < 15 && left.ends_with(&(20..30).collect::<Vec<_>>()),
+        "{left:?}"
+    );
+    let stored = stats(&spool);
+    let len: u64 = segments(dir.path())
+        .iter()
+        .map(|p| p.metadata().expect("there").len())
+        .sum();
+    assert_eq!(stored.stored_bytes, len);
+    assert!(stored.stored_since > Some(UnixMillis(0)));
+}
+
+#[tokio::test]
+async fn an_unsettled_batch_keeps_its_segment_and_those_after_it() {
+    let (dir, _disk, _options, spool) = start(|o| o.retention = Duration::ZERO);
+    append_old(&spool, 0..30, HOUR).await;
+    let all = segments(dir.path()).len();
+    let (_, held) = lease_number(&spool).await;
+    ack_numbers(&spool, 1..30).await;
+    checkpoint(&spool).await;
+    assert_eq!(segments(dir.path()).len(), all);
+    held.requeue(false).await.expect("settled");
+    ack_numbers(&spool, 0..1).await;
+    checkpoint(&spool).await;
+    assert_eq!(segments(dir.path()).len(), 0);
+    assert_eq!(stats(&spool).stored_since, None);
+    append_numbers(&spool, 30..31).await;
+    ack_numbers(&spool, 30..31).await;
+}
+
+#[tokio::test]
+async fn sequences_and_books_go_on_after_everything_was_deleted() {
+    let (dir, disk, options, spool) = start(|o| o.retention = Duration::ZERO);
+    append_old(&spool, 0..10, HOUR).await;
+    ack_numbers(&spool, 0..10).await;
+    checkpoint(&spool).await;
+    assert!(segments(dir.path()).is_empty());
+    let before = stats(&spool).ledger;
+    drop(spool);
+    disk.cut_power(Survives::Nothing);
+    let spool = open_on(&disk, &options);
+    assert_eq!(stats(&spool).ledger, before);
+    append_numbers(&spool, 10..11).await;
+    assert_eq!(lease(&spool).await.header().place.sequence, 11);
+}
+
+#[tokio::test]
+async fn settled_segments_give_way_when_the_spool_holds_too_much() {
+    let (dir, _disk, _options, spool) = start(|o| o.max_bytes = 3000);
+    for number in 0..40 {
+        append_numbers(&spool, number..number + 1).await;
+        ack_numbers(&spool, number..number + 1).await;
+    }
+    checkpoint(&spool).await;
+    assert!(stats(&spool).stored_bytes <= 3000);
+    assert!(segments(dir.path()).len() > 1, "no more than needed");
+}
+
+#[tokio::test]
+async fn settled_segments_give_way_when_the_disk_is_full() {
+    let (dir, disk, _options, spool) = start(|o| o.min_free_bytes = 100);
+    append_numbers(&spool, 0..20).await;
+    ack_numbers(&spool, 0..20).await;
+    disk.set(|f| f.free = 99);
+    checkpoint(&spool).await;
+    assert!(segments(dir.path()).is_empty());
+}
+
+#[tokio::test]
+async fn the_cursor_is_written_before_a_segment_goes() {
+    let (_dir, disk, _options, spool) = start(|o| o.retention = Duration::ZERO);
+    append_old(&spool, 0..10, HOUR).await;
+    ack_numbers(&spool, 0..10).await;
+    checkpoint(&spool).await;
+    let done = disk.done();
+    let removed = done
+        .iter()
+        .position(|d| d.starts_with("remove 0"))
+        .expect("removed");
+    let acked = done
+        .iter()
+        .rposition(|d| d.starts_with("sync 0"))
+        .expect("synced");
+    let cursor = done[acked..removed].iter().any(|d| d == "rename cursor");
+    assert!(cursor, "{done:?}");
+}
+
+#[tokio::test]
+async fn no_segment_goes_while_the_cursor_cannot_be_written() {
+    let (dir, disk, _options, spool) = start(|o| o.retention = Duration::ZERO);
+    append_old(&spool, 0..10, HOUR).await;
+    checkpoint(&spool).await;
+    let all = segments(dir.path()).len();
+    disk.set(|f| f.room = 0);
+    ack_numbers(&spool, 0..10).await;
+    checkpoint(&spool).await;
+    assert_eq!(segments(dir.path()).len(), all);
+    disk.set(|f| f.room = u64::MAX);
+    checkpoint(&spool).await;
+    assert!(segments(dir.path()).is_empty());
+}
+
+#[tokio::test]
+async fn the_archive_is_read_by_acceptance_time_settled_or_not() {
+    let (_dir, disk, options, spool) = start(|_| ());
+    let now = UnixMillis::now().0;
+    let hour = HOUR.as_millis() as u64;
+    append_old(&spool, 0..10, 3 * HOUR).await;
+    append_old(&spool, 10..20, 2 * HOUR).await;
+    append_numbers(&spool, 20..30).await;
+    ack_numbers(&spool, 0..15).await;
+    assert_eq!(scanned(&spool, 0, u64::MAX), (0..30).collect::<Vec<_>>());
+    assert_eq!(
+        scanned(&spool, now - 2 * hour - hour / 2, now - hour),
+        (10..20).collect::<Vec<_>>()
+    );
+    spool.close().await;
+    drop(spool);
+    let spool = open_on(&disk, &options);
+    disk.reset_counts();
+    assert_eq!(
+        scanned(&spool, now - hour, u64::MAX),
+        (20..30).collect::<Vec<_>>()
+    );
+    let read = disk.counts().read_bytes;
+    assert!(read < stats(&spool).stored_bytes * 2 / 3, "{read}");
+    assert_eq!(scanned(&spool, now + hour, u64::MAX), [0; 0]);
+}
+
+#[tokio::test]
+async fn a_scan_reports_what_it_misses_and_ends_where_it_began() {
+    let (dir, _disk, _options, spool) = start(|_| ());
+    append_numbers(&spool, 0..20).await;
+    let Spool::Journal(journal) = &spool;
+    let mut scan = journal
+        .scan(&queue(), UnixMillis(0)..=UnixMillis(u64::MAX))
+        .expect("known");
+    append_numbers(&spool, 20..25).await;
+    std::fs::remove_file(&segments(dir.path())[1]).expect("removed");
+    let got: Vec<u64> = scan
+        .by_ref()
+        .map(|record| record.expect("readable").0.payload_hash)
+        .collect();
+    let missing = (0..20)
+        .filter(|n| !got.contains(n))
+        .map(|n| u64::from(batch(n).events));
+    assert!(got.len() < 20 && got.iter().all(|n| *n < 20));
+    assert_eq!(scan.missing_events(), missing.sum::<u64>());
+}
