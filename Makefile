@@ -1,0 +1,30 @@
+# stashgate. `make` shows what there is.
+
+CARGO ?= cargo
+
+.DEFAULT_GOAL := help
+.PHONY: help demo run test lint bench doc
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: ## a million events through a gateway, with Logstash "upgraded" in the middle
+	$(CARGO) run --release -- demo
+
+run: ## run the gateway with the defaults (docs/configuration.md)
+	$(CARGO) run --release -- run
+
+# The tests need Rust and a C compiler, and nothing else: there is nothing to
+# install. Packages that a later test needs are installed here, before it runs.
+test: ## run all tests
+	$(CARGO) test
+
+lint: ## check the form and run the linter
+	$(CARGO) fmt --check
+	$(CARGO) clippy --all-targets -- -D warnings
+
+bench: ## run the benchmarks
+	$(CARGO) bench
+
+doc: ## build the documentation of the code; warnings are errors
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps

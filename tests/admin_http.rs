@@ -1,0 +1,211 @@
+//! Who may ask the admin address, and what it answers.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use stashgate::admin::{self, Admin, Metrics};
+use stashgate::batch::UnixMillis;
+use stashgate::config::Secret;
+use stashgate::status::{State, Status};
+use tokio::net::TcpListener;
+use tokio::task::spawn_blocking;
+use tokio_util::sync::CancellationToken;
+
+mod gateway_support;
+use gateway_support::{Answer, ask, get};
+
+const TOKEN: &str = "correct-horse-battery";
+
+fn status(state: State) -> Status {
+    Status {
+        version: "1".into(),
+        state,
+        started_at: UnixMillis(0),
+        at: UnixMillis(0),
+        data_dir: "data".into(),
+        listeners: Vec::new(),
+        queues: Vec::new(),
+        dead_letters: None,
+        warnings: Vec::new(),
+    }
+}
+
+/// An admin address of a gateway in `state` whose journal last moved `ago`.
+async fn serve(state: State, ago: Duration, token: Option<&str>) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("bound");
+    let address = listener.local_addr().expect("bound");
+    let admin = Admin {
+        status: Box::new(move || status(state)),
+        since_last_tick: Box::new(move || ago),
+        metrics: Metrics::of_process(),
+        token: token.map(Secret::new),
+    };
+    tokio::spawn(admin::serve(
+        listener,
+        admin::router(admin),
+        CancellationToken::new(),
+    ));
+    address
+}
+
+async fn running(token: Option<&str>) -> SocketAddr {
+    serve(State::Running, Duration::ZERO, token).await
+}
+
+/// The status of `GET path` with these header lines.
+async fn try_get(address: SocketAddr, path: &str, headers: &str) -> u16 {
+    let head = format!("GET {path} HTTP/1.1\r\n{headers}");
+    spawn_blocking(move || ask(address, &head, "").status)
+        .await
+        .expect("asked")
+}
+
+async fn look(address: SocketAddr, path: &'static str) -> Answer {
+    spawn_blocking(move || get(address, path))
+        .await
+        .expect("asked")
+}
+
+#[tokio::test]
+async fn without_a_token_this_machine_may_ask_by_ip_or_as_localhost() {
+    let address = running(None).await;
+    for path in ["/metrics", "/api/v1/status"] {
+        for host in ["localhost", "LOCALHOST:7170", "127.0.0.1:1", "[::1]:7170"] {
+            assert_eq!(
+                try_get(address, path, &format!("Host: {host}")).await,
+                200,
+                "{host}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_web_page_of_somebody_else_may_not_ask() {
+    let address = running(None).await;
+    let rebound = [
+        "evil.example",
+        "evil.example:7170",
+        "127.0.0.1.evil.example",
+        "10.0.0.1",
+    ];
+    for host in rebound {
+        assert_eq!(
+            try_get(address, "/api/v1/status", &format!("Host: {host}")).await,
+            403,
+            "{host}"
+        );
+    }
+    let foreign = [
+        "http://evil.example",
+        "null",
+        "http://localhost:3000",
+        "http://127.0.0.1",
+    ];
+    for origin in foreign {
+        let headers = format!("Host: {address}\r\nOrigin: {origin}");
+        assert_eq!(
+            try_get(address, "/metrics", &headers).await,
+            403,
+            "{origin}"
+        );
+    }
+    let own = format!("Host: {address}\r\nOrigin: http://{address}");
+    assert_eq!(try_get(address, "/metrics", &own).await, 200);
+}
+
+#[tokio::test]
+async fn with_a_token_only_who_brings_it_may_ask() {
+    let address = running(Some(TOKEN)).await;
+    let with = |value: &str| format!("Host: gateway.example\r\nAuthorization: {value}");
+    let wrong = [
+        "",
+        "Bearer",
+        "Bearer ",
+        "Bearer correct-horse-batter",
+        "Bearer correct-horse-battery1",
+        TOKEN,
+        "Basic correct-horse-battery",
+    ];
+    for value in wrong {
+        assert_eq!(
+            try_get(address, "/metrics", &with(value)).await,
+            401,
+            "{value:?}"
+        );
+    }
+    for path in ["/metrics", "/api/v1/status"] {
+        assert_eq!(try_get(address, path, "Host: gateway.example").await, 401);
+        assert_eq!(
+            try_get(address, path, &with(&format!("Bearer {TOKEN}"))).await,
+            200
+        );
+        assert_eq!(
+            try_get(address, path, &with(&format!("bearer {TOKEN}"))).await,
+            200
+        );
+    }
+    let foreign = with(&format!("Bearer {TOKEN}\r\nOrigin: http://evil.example"));
+    assert_eq!(try_get(address, "/metrics", &foreign).await, 403);
+    let answer = look(address, "/metrics").await;
+    assert!(
+        answer
+            .head
+            .to_lowercase()
+            .contains("www-authenticate: bearer"),
+        "{}",
+        answer.head
+    );
+}
+
+#[tokio::test]
+async fn what_is_not_there_is_told_in_json_to_whoever_may_ask() {
+    let address = running(None).await;
+    let answer = look(address, "/api/v1/nothing").await;
+    assert_eq!(
+        (answer.status, answer.body.as_str()),
+        (404, r#"{"error":"there is nothing at this path"}"#)
+    );
+    let posted =
+        spawn_blocking(move || ask(address, "POST /metrics HTTP/1.1\r\nHost: localhost", "x"));
+    let answer = posted.await.expect("asked");
+    assert_eq!(
+        (answer.status, answer.body.as_str()),
+        (405, r#"{"error":"this path takes no such method"}"#)
+    );
+    assert_eq!(
+        try_get(running(Some(TOKEN)).await, "/x", "Host: localhost").await,
+        401
+    );
+}
+
+#[tokio::test]
+async fn health_and_readiness_need_no_token_and_any_name() {
+    let address = running(Some(TOKEN)).await;
+    for path in ["/healthz", "/readyz"] {
+        assert_eq!(try_get(address, path, "Host: pod.example").await, 200);
+    }
+}
+
+#[tokio::test]
+async fn a_gateway_that_takes_nothing_is_not_ready_but_healthy() {
+    for state in [State::Starting, State::Draining, State::Poisoned] {
+        let address = serve(state, Duration::ZERO, None).await;
+        let answer = look(address, "/readyz").await;
+        assert_eq!(answer.status, 503);
+        assert!(answer.body.contains(state.as_str()), "{}", answer.body);
+        assert_eq!(look(address, "/healthz").await.status, 200);
+    }
+}
+
+#[tokio::test]
+async fn a_journal_that_stands_still_is_not_healthy() {
+    let address = serve(State::Running, Duration::from_secs(300), None).await;
+    let answer = look(address, "/healthz").await;
+    assert_eq!(answer.status, 503);
+    assert!(
+        answer.body.contains("has not moved for 300 s"),
+        "{}",
+        answer.body
+    );
+}
