@@ -3,10 +3,10 @@
 //! newline-delimited JSON that nobody parses again.
 //!
 //! - `validate` is the door: it splits a block, a list or a document into
-//!   events and puts the accepted ones into a block.
-//! - `scan` checks the JSON of one event, `specials` finds the ends of strings.
-//! - `members` walks an object that was checked; `metadata` rewrites an event
-//!   that has an `@metadata` of its own.
+//!   events; `sieve` judges each of them; `block` gathers the accepted ones.
+//! - `scan` checks the JSON of one event; `specials` finds the ends of strings.
+//! - `members` walks an object that was checked; `metadata` puts an event's own
+//!   `@metadata` in order.
 //! - `stamp` puts the stable id and the acceptance time into each event.
 
 mod block;
@@ -14,6 +14,7 @@ mod members;
 mod metadata;
 mod reject;
 mod scan;
+mod sieve;
 mod specials;
 mod stamp;
 mod validate;

@@ -20,10 +20,11 @@ use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 use super::block::Block;
 use super::members::end_of_value;
 use super::reject::Fault;
-use super::scan::{Scanner, Seen};
-use super::{Limits, Reject, RejectReason, metadata};
+use super::scan::Scanner;
+use super::sieve::{Piece, Sieve};
+use super::{Limits, Reject, RejectReason};
 
-/// A block that passed the door.
+/// A block that passed the sieve.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Validated {
     /// The accepted events as a block, as [`crate::batch::Batch::payload`] says.
@@ -72,15 +73,15 @@ pub fn ndjson(input: Bytes, limits: &Limits) -> Result<Validated, BlockError> {
     let hash = xxh3_64(&input);
     let utf8 = simdutf8::basic::from_utf8(&input).is_ok();
     let block = Block::new(&input, input.len() + 1);
-    let mut door = Door::new(limits, block);
+    let mut sieve = Sieve::new(limits, block);
     let mut scanner = Scanner::<true>::new(&input);
     loop {
         let start = scanner.at();
         match scanner.token() {
-            None => return Ok(door.close(hash)),
+            None => return Ok(sieve.close(hash)),
             Some(b'\n') => scanner.go_to(scanner.at() + 1),
             Some(_) => {
-                door.count()?;
+                sieve.count()?;
                 let (scanned, text) = scan_alone(&mut scanner);
                 let (end, next) = end_of_line(&input, scanner.at());
                 scanner.go_to(next);
@@ -93,7 +94,7 @@ pub fn ndjson(input: Bytes, limits: &Limits) -> Result<Validated, BlockError> {
                     whole_line,
                     utf8,
                 };
-                door.take(piece, scanned, scanner.seen());
+                sieve.take(piece, scanned, scanner.seen());
             }
         }
     }
@@ -120,13 +121,13 @@ pub fn list(events: &[Bytes], limits: &Limits) -> Result<Validated, BlockError> 
     let bytes = events.iter().map(Bytes::len).sum();
     check_bytes(bytes, limits)?;
     let nothing = Bytes::new();
-    let mut door = Door::new(limits, Block::new(&nothing, bytes + events.len()));
+    let mut sieve = Sieve::new(limits, Block::new(&nothing, bytes + events.len()));
     // The lengths tell ["ab", "c"] from ["a", "bc"].
     let mut hash = Xxh3::new();
     for source in events {
         hash.update(&(source.len() as u64).to_le_bytes());
         hash.update(source);
-        door.count()?;
+        sieve.count()?;
         let mut scanner = Scanner::<false>::new(source);
         let (scanned, text) = scan_alone(&mut scanner);
         let sent = 0..source.len();
@@ -138,9 +139,9 @@ pub fn list(events: &[Bytes], limits: &Limits) -> Result<Validated, BlockError> 
             whole_line: false,
             utf8,
         };
-        door.take(piece, scanned, scanner.seen());
+        sieve.take(piece, scanned, scanner.seen());
     }
-    Ok(door.close(hash.digest()))
+    Ok(sieve.close(hash.digest()))
 }
 
 /// Validates a JSON document: one object, or an array of objects. An element
@@ -150,21 +151,21 @@ pub fn json_document(body: Bytes, limits: &Limits) -> Result<Validated, BlockErr
     let utf8 = simdutf8::basic::from_utf8(&body).is_ok();
     let nothing = Bytes::new();
     // Between two events stands a comma at least: room for their line ends.
-    let mut door = Door::new(limits, Block::new(&nothing, body.len() + 1));
+    let mut sieve = Sieve::new(limits, Block::new(&nothing, body.len() + 1));
     let mut scanner = Scanner::<false>::new(&body);
     match scanner.token() {
-        Some(b'{') => element(&mut door, &mut scanner, &body, utf8)?,
-        Some(b'[') => elements(&mut door, &mut scanner, &body, utf8)?,
+        Some(b'{') => element(&mut sieve, &mut scanner, &body, utf8)?,
+        Some(b'[') => elements(&mut sieve, &mut scanner, &body, utf8)?,
         _ => return Err(malformed(&body, scanner.fault("expected '{' or '['"))),
     }
     if scanner.token().is_some() {
         return Err(malformed(&body, scanner.fault("expected the end")));
     }
-    Ok(door.close(xxh3_64(&body)))
+    Ok(sieve.close(xxh3_64(&body)))
 }
 
 fn elements(
-    door: &mut Door<'_>,
+    sieve: &mut Sieve<'_>,
     scanner: &mut Scanner<'_, false>,
     body: &Bytes,
     utf8: bool,
@@ -175,7 +176,7 @@ fn elements(
         return Ok(());
     }
     loop {
-        element(door, scanner, body, utf8)?;
+        element(sieve, scanner, body, utf8)?;
         let next = scanner.token();
         if !matches!(next, Some(b',' | b']')) {
             return Err(malformed(body, scanner.fault("expected ',' or ']'")));
@@ -188,12 +189,12 @@ fn elements(
 }
 
 fn element(
-    door: &mut Door<'_>,
+    sieve: &mut Sieve<'_>,
     scanner: &mut Scanner<'_, false>,
     body: &Bytes,
     utf8: bool,
 ) -> Result<(), BlockError> {
-    door.count()?;
+    sieve.count()?;
     scanner.token();
     let start = scanner.at();
     let scanned = scanner.value();
@@ -212,7 +213,7 @@ fn element(
         whole_line: false,
         utf8,
     };
-    door.take(piece, scanned, scanner.seen());
+    sieve.take(piece, scanned, scanner.seen());
     Ok(())
 }
 
@@ -245,149 +246,4 @@ fn scan_alone<const LINES: bool>(
         Some(_) => Err(scanner.fault("expected the end of the event")),
     });
     (alone, text)
-}
-
-/// An event, found but not judged.
-struct Piece<'a> {
-    source: &'a Bytes,
-    /// Where the event is in `source`, as it was sent.
-    sent: Range<usize>,
-    /// The same without blanks around it.
-    text: Range<usize>,
-    /// Whether `text` and the `\n` behind it are a line of their own.
-    whole_line: bool,
-    /// Whether `source` is known to be valid UTF-8.
-    utf8: bool,
-}
-
-/// Counts, judges and gathers events.
-struct Door<'a> {
-    limits: &'a Limits,
-    block: Block<'a>,
-    seen: usize,
-    events: u32,
-    own_metadata: bool,
-    rejects: Vec<Reject>,
-}
-
-impl<'a> Door<'a> {
-    fn new(limits: &'a Limits, block: Block<'a>) -> Self {
-        Self {
-            limits,
-            block,
-            seen: 0,
-            events: 0,
-            own_metadata: false,
-            rejects: Vec::new(),
-        }
-    }
-
-    /// Counts an event before any work is done for it.
-    fn count(&mut self) -> Result<(), BlockError> {
-        let limit = self.limits.max_batch_events;
-        if self.seen == limit {
-            return Err(BlockError::TooManyEvents { limit });
-        }
-        self.seen += 1;
-        Ok(())
-    }
-
-    /// Puts an event into the block, or among the rejects.
-    #[inline]
-    fn take(&mut self, piece: Piece<'_>, scanned: Result<(), Fault>, seen: &Seen) {
-        let verdict = self.judge(&piece, scanned, seen);
-        match verdict.and_then(|()| self.put(&piece, seen)) {
-            Ok(()) => self.events += 1,
-            Err(fault) => self.reject(piece, fault),
-        }
-    }
-
-    #[inline]
-    fn judge(
-        &self,
-        piece: &Piece<'_>,
-        scanned: Result<(), Fault>,
-        seen: &Seen,
-    ) -> Result<(), Fault> {
-        let Range { start, end } = piece.sent;
-        if end - start > self.limits.max_event_bytes {
-            let at = start + self.limits.max_event_bytes;
-            let what = "longer than max_event_bytes";
-            return Err(Fault::new(RejectReason::TooLarge, what, at));
-        }
-        if !piece.utf8
-            && let Err(error) = simdutf8::compat::from_utf8(&piece.source[start..end])
-        {
-            let at = start + error.valid_up_to();
-            return Err(Fault::new(RejectReason::InvalidUtf8, "not UTF-8", at));
-        }
-        scanned?;
-        if let Some(fault) = seen.too_long {
-            return Err(fault);
-        }
-        if !seen.object {
-            let at = piece.text.start;
-            let what = "expected an object";
-            return Err(Fault::new(RejectReason::NotAnObject, what, at));
-        }
-        Ok(())
-    }
-
-    #[inline]
-    fn put(&mut self, piece: &Piece<'_>, seen: &Seen) -> Result<(), Fault> {
-        let Range { start, end } = piece.text;
-        let event = &piece.source[start..end];
-        let own = seen.metadata > 0;
-        let rewrite = own && (seen.metadata > 1 || !metadata::is_in_order(event));
-        if piece.whole_line && !seen.line_breaks && !rewrite {
-            self.block.keep(start..end + 1);
-        } else {
-            let out = self.block.copy();
-            let line = out.len();
-            if rewrite {
-                metadata::rewrite(event, out).map_err(|fault| fault.behind(start))?;
-            } else {
-                out.extend_from_slice(event);
-            }
-            if seen.line_breaks {
-                replace_line_breaks(&mut out[line..]);
-            }
-            out.push(b'\n');
-        }
-        self.own_metadata |= own;
-        Ok(())
-    }
-
-    #[cold]
-    fn reject(&mut self, piece: Piece<'_>, fault: Fault) {
-        let Fault { reason, .. } = fault;
-        let fault = fault.from(piece.sent.start);
-        self.rejects.push(Reject {
-            index: (self.seen - 1) as u32,
-            reason,
-            detail: fault.detail(piece.sent.len()),
-            event: piece.source.slice(piece.sent),
-        });
-    }
-
-    fn close(self, hash: u64) -> Validated {
-        Validated {
-            block: self.block.finish(),
-            events: self.events,
-            own_metadata: self.own_metadata,
-            hash,
-            rejects: self.rejects,
-        }
-    }
-}
-
-/// Makes blanks of raw line breaks. No string holds one, so these are between
-/// tokens.
-#[inline(never)]
-fn replace_line_breaks(event: &mut [u8]) {
-    for byte in event {
-        if matches!(byte, b'\n' | b'\r') {
-            *byte = b' ';
-        }
-    }
 }
