@@ -40,8 +40,8 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
         options.gateway.display()
     );
     ensure!(options.repeat > 0, "--repeat must be at least 1");
-    affinity::move_to(affinity::LOAD);
     let mut report = Report::new(affinity::has_both());
+    affinity::move_to(affinity::LOAD);
     for path in scenario_files(options)? {
         let scenario = Scenario::read(&path)?;
         for round in 1..=options.repeat {

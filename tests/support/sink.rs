@@ -1,0 +1,81 @@
+//! A sink that closes as Logstash's tcp input does, and remembers the id of
+//! every event by its number (`"seq"`).
+
+use std::collections::HashMap;
+use std::io::{BufRead, BufReader};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+use serde_json::Value;
+
+/// A running sink; its threads end with the test's process.
+#[derive(Clone)]
+pub(crate) struct Sink {
+    pub(crate) address: SocketAddr,
+    ids: Arc<Mutex<HashMap<u64, String>>>,
+    faults: Arc<Mutex<Vec<String>>>,
+}
+
+impl Sink {
+    pub(crate) fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port for the sink");
+        let address = listener.local_addr().expect("bound");
+        let sink = Self {
+            address,
+            ids: Arc::default(),
+            faults: Arc::default(),
+        };
+        let for_thread = sink.clone();
+        thread::spawn(move || {
+            for connection in listener.incoming().flatten() {
+                let sink = for_thread.clone();
+                thread::spawn(move || sink.read(connection));
+            }
+        });
+        sink
+    }
+
+    /// Whether the event with this number arrived.
+    pub(crate) fn has(&self, seq: u64) -> bool {
+        self.ids
+            .lock()
+            .expect("no holder panics")
+            .contains_key(&seq)
+    }
+
+    /// Everything that should not have been: lines that are no whole events,
+    /// events that came twice under two ids.
+    pub(crate) fn faults(&self) -> Vec<String> {
+        self.faults.lock().expect("no holder panics").clone()
+    }
+
+    fn read(&self, from: TcpStream) {
+        let mut from = BufReader::new(from);
+        let mut line = Vec::new();
+        // A sender that was killed leaves part of a line: that is no event.
+        while from.read_until(b'\n', &mut line).is_ok() && line.ends_with(b"\n") {
+            if let Err(fault) = self.take(&line) {
+                self.faults.lock().expect("no holder panics").push(fault);
+            }
+            line.clear();
+        }
+    }
+
+    fn take(&self, line: &[u8]) -> Result<(), String> {
+        let text = String::from_utf8_lossy(line);
+        let event: Value =
+            serde_json::from_slice(line).map_err(|e| format!("not JSON: {e}: {text}"))?;
+        let seq = event["seq"]
+            .as_u64()
+            .ok_or_else(|| format!("no seq: {text}"))?;
+        let id = event["@metadata"]["_id"]
+            .as_str()
+            .ok_or_else(|| format!("no id: {text}"))?;
+        let mut ids = self.ids.lock().expect("no holder panics");
+        match ids.insert(seq, id.to_owned()) {
+            Some(before) if before != id => Err(format!("event {seq} has ids {before} and {id}")),
+            _ => Ok(()),
+        }
+    }
+}
