@@ -1,9 +1,10 @@
 //! The live view: bars on a terminal, a line a second elsewhere.
 
+use std::fmt;
 use std::io::{IsTerminal, stderr};
 use std::time::Duration;
 
-use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressState, ProgressStyle};
 
 use super::stand_in::State;
 use crate::cli::output::{self, thousands};
@@ -84,8 +85,9 @@ impl Bars {
         let style = |template: &str| {
             ProgressStyle::with_template(template).expect("invariant: the template is well formed")
         };
-        let counted = style("{prefix:>10} {wide_bar} {human_pos:>11} {per_sec:>16}");
-        let plain = style("{prefix:>10} {wide_bar} {human_pos:>11}                 ");
+        let counted =
+            style("{prefix:>10} {wide_bar} {human_pos:>11} {rate:>12}").with_key("rate", rate);
+        let plain = style("{prefix:>10} {wide_bar} {human_pos:>11}             ");
         let add = |style: ProgressStyle, name: &'static str| {
             all.add(ProgressBar::new(events).with_style(style).with_prefix(name))
         };
@@ -115,4 +117,9 @@ impl Bars {
             bar.abandon();
         }
     }
+}
+
+fn rate(state: &ProgressState, out: &mut dyn fmt::Write) {
+    // Writing to the bar's own text cannot fail.
+    let _ = write!(out, "{}/s", thousands(state.per_sec() as u64));
 }
