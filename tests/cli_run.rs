@@ -163,3 +163,25 @@ async fn a_taken_address_is_named_with_its_setting() {
         "{said}"
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_confirmed_before_a_clean_stop_is_not_sent_again() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let logstash = Logstash::start().await;
+    for life in 0..3 {
+        let mut gateway = Gateway::start(folder.path(), logstash.address());
+        let numbers = life * 10..life * 10 + 10;
+        assert_eq!(
+            post_events(gateway.address("http"), &events(numbers)).status,
+            200
+        );
+        wait_for("the confirmation", || {
+            (leased_and_waiting(&gateway) == (0, 0)).then_some(())
+        });
+        gateway.signal(Signal::TERM);
+        assert_eq!(gateway.wait().code(), Some(0));
+    }
+    let mut order = logstash.sink().order();
+    order.sort_unstable();
+    assert_eq!(order, (0..30).collect::<Vec<u64>>());
+}
