@@ -1,6 +1,8 @@
 //! A sink that closes as Logstash's tcp input does, and remembers the id of
 //! every event by its number (`"seq"`).
 
+#![allow(dead_code)]
+
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -19,7 +21,11 @@ pub(crate) struct Sink {
 
 impl Sink {
     pub(crate) fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a port for the sink");
+        Self::start_at(([127, 0, 0, 1], 0).into())
+    }
+
+    pub(crate) fn start_at(address: SocketAddr) -> Self {
+        let listener = TcpListener::bind(address).expect("a port for the sink");
         let address = listener.local_addr().expect("bound");
         let sink = Self {
             address,
@@ -42,6 +48,11 @@ impl Sink {
             .lock()
             .expect("no holder panics")
             .contains_key(&seq)
+    }
+
+    /// How many events arrived, each counted once.
+    pub(crate) fn distinct(&self) -> u64 {
+        self.ids.lock().expect("no holder panics").len() as u64
     }
 
     /// Everything that should not have been: lines that are no whole events,

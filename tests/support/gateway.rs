@@ -1,0 +1,166 @@
+//! The real program as a process on free ports, for tests from outside.
+
+#![allow(dead_code)]
+
+use std::net::{SocketAddr, TcpListener};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::sleep;
+
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A gateway's folder and addresses; they outlive its processes.
+pub(crate) struct Setup {
+    folder: tempfile::TempDir,
+    pub(crate) grpc: SocketAddr,
+    pub(crate) http: SocketAddr,
+    pub(crate) tcp: SocketAddr,
+    pub(crate) admin: SocketAddr,
+}
+
+impl Setup {
+    /// A gateway that forwards to `logstash`; `more` is added to its
+    /// configuration.
+    pub(crate) fn new(logstash: SocketAddr, more: &str) -> Self {
+        let setup = Self {
+            folder: tempfile::tempdir().expect("a folder"),
+            grpc: free(),
+            http: free(),
+            tcp: free(),
+            admin: free(),
+        };
+        let Self {
+            grpc,
+            http,
+            tcp,
+            admin,
+            ..
+        } = &setup;
+        let config = format!(
+            "data_dir = {:?}\n\
+             [receivers.grpc]\nlisten = \"{grpc}\"\n\
+             [receivers.http]\nlisten = \"{http}\"\n\
+             [receivers.tcp.default]\nlisten = \"{tcp}\"\n\
+             [admin]\nlisten = \"{admin}\"\n\
+             [queues.logstash.output]\nprotocol = \"json_lines\"\nhosts = [\"{logstash}\"]\n\
+             {more}\n",
+            setup.folder.path().join("data")
+        );
+        std::fs::write(setup.folder.path().join("stashgate.toml"), config).expect("written");
+        setup
+    }
+
+    /// The address for clients.
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.grpc)
+    }
+
+    pub(crate) fn start(&self) -> Gateway {
+        let log = std::fs::File::options()
+            .create(true)
+            .append(true)
+            .open(self.folder.path().join("log"))
+            .expect("a log");
+        let child = Command::new(env!("CARGO_BIN_EXE_stashgate"))
+            .arg("run")
+            .arg("--config")
+            .arg(self.folder.path().join("stashgate.toml"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .expect("the gateway starts");
+        Gateway(child)
+    }
+
+    /// Starts it and waits until it listens.
+    pub(crate) async fn start_and_wait(&self) -> Gateway {
+        let gateway = self.start();
+        let until = Instant::now() + PATIENCE;
+        for address in [self.admin, self.grpc, self.http, self.tcp] {
+            while TcpStream::connect(address).await.is_err() {
+                assert!(
+                    Instant::now() < until,
+                    "nothing listens on {address}: {}",
+                    self.log()
+                );
+                sleep(Duration::from_millis(20)).await;
+            }
+        }
+        gateway
+    }
+
+    /// What the gateway had to say so far.
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
+    }
+
+    /// `GET /api/v1/status`.
+    pub(crate) async fn status(&self) -> serde_json::Value {
+        let admin = self.admin;
+        let mut socket = TcpStream::connect(admin).await.expect("admin answers");
+        let ask =
+            format!("GET /api/v1/status HTTP/1.0\r\nhost: {admin}\r\nconnection: close\r\n\r\n");
+        socket.write_all(ask.as_bytes()).await.expect("asked");
+        let mut answer = String::new();
+        socket.read_to_string(&mut answer).await.expect("answered");
+        let body = answer.split_once("\r\n\r\n").expect("a body").1;
+        serde_json::from_str(body).expect("JSON")
+    }
+}
+
+/// A running gateway; killed when dropped.
+pub(crate) struct Gateway(Child);
+
+impl Gateway {
+    /// SIGKILL, and wait for the end.
+    pub(crate) fn kill(mut self) {
+        self.0.kill().expect("it runs");
+        self.0.wait().expect("it ends");
+    }
+
+    /// SIGTERM; its exit code.
+    pub(crate) async fn terminate(mut self) -> Option<i32> {
+        self.signal(Signal::TERM);
+        let until = Instant::now() + PATIENCE;
+        loop {
+            if let Some(status) = self.0.try_wait().expect("a child") {
+                return status.code();
+            }
+            assert!(Instant::now() < until, "it does not end on SIGTERM");
+            sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.0), signal).expect("it runs");
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// An address that nobody listens on now.
+pub(crate) fn free() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0")
+        .expect("a port")
+        .local_addr()
+        .expect("bound")
+}
+
+/// Waits until `holds`.
+pub(crate) async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+    let until = Instant::now() + PATIENCE;
+    while !holds() {
+        assert!(Instant::now() < until, "never happened: {what}");
+        sleep(Duration::from_millis(20)).await;
+    }
+}
