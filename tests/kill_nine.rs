@@ -1,16 +1,17 @@
 //! The real program, killed with SIGKILL under load again and again: whatever
 //! it answered as durable arrives, under one id.
 
+#[path = "support/gateway.rs"]
+mod gateway;
 #[path = "support/sink.rs"]
 mod sink;
 
 use std::collections::BTreeSet;
-use std::net::{SocketAddr, TcpListener};
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use gateway::{PATIENCE, Setup};
 use sink::Sink;
 use stashgate::proto::AppendRequest;
 use stashgate::proto::ingest_service_client::IngestServiceClient;
@@ -21,7 +22,6 @@ use tokio_stream::wrappers::ReceiverStream;
 
 const KILLS: usize = 12;
 const BATCH_EVENTS: u64 = 50;
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What the clients share: the next event's number, and what was answered.
 #[derive(Clone, Default)]
@@ -52,95 +52,6 @@ impl Books {
             .copied()
             .collect()
     }
-}
-
-/// The gateway as a process; killed when dropped.
-struct Gateway(Child);
-
-impl Gateway {
-    fn start(config: &Path) -> Self {
-        let child = Command::new(env!("CARGO_BIN_EXE_stashgate"))
-            .arg("run")
-            .arg("--config")
-            .arg(config)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            // The test's own: shown when it fails.
-            .stderr(Stdio::inherit())
-            .spawn()
-            .expect("the gateway starts");
-        Self(child)
-    }
-
-    fn kill(mut self) {
-        self.0.kill().expect("it runs");
-        self.0.wait().expect("it ends");
-    }
-
-    async fn terminate(mut self) -> Option<i32> {
-        let pid = rustix::process::Pid::from_child(&self.0);
-        rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("it runs");
-        let until = Instant::now() + PATIENCE;
-        loop {
-            if let Some(status) = self.0.try_wait().expect("a child") {
-                return status.code();
-            }
-            assert!(
-                Instant::now() < until,
-                "the gateway does not end on SIGTERM"
-            );
-            sleep(Duration::from_millis(20)).await;
-        }
-    }
-}
-
-impl Drop for Gateway {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-fn free() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0")
-        .expect("a port")
-        .local_addr()
-        .expect("bound")
-}
-
-struct Addresses {
-    grpc: SocketAddr,
-    http: SocketAddr,
-    tcp: SocketAddr,
-    admin: SocketAddr,
-}
-
-fn write_config(folder: &Path, sink: SocketAddr) -> Addresses {
-    let addresses = Addresses {
-        grpc: free(),
-        http: free(),
-        tcp: free(),
-        admin: free(),
-    };
-    let Addresses {
-        grpc,
-        http,
-        tcp,
-        admin,
-    } = &addresses;
-    let config = format!(
-        "data_dir = {:?}\n\
-         [receivers.grpc]\nlisten = \"{grpc}\"\n\
-         [receivers.http]\nlisten = \"{http}\"\n\
-         [receivers.tcp.default]\nlisten = \"{tcp}\"\n\
-         [admin]\nlisten = \"{admin}\"\n\
-         [limits]\nmax_batch_bytes = \"1MiB\"\n\
-         [spool.journal]\nsegment_bytes = \"1MiB\"\n\
-         [queues.logstash.output]\nprotocol = \"json_lines\"\nhosts = [\"{sink}\"]\n",
-        folder.join("data")
-    );
-    std::fs::write(folder.join("stashgate.toml"), config).expect("written");
-    addresses
 }
 
 fn request(first: u64) -> AppendRequest {
@@ -252,31 +163,15 @@ async fn all_at(sink: &Sink, answered: &[u64]) {
     );
 }
 
-async fn status(admin: SocketAddr) -> String {
-    let mut socket = TcpStream::connect(admin)
-        .await
-        .expect("the admin address answers");
-    let ask = format!("GET /api/v1/status HTTP/1.1\r\nhost: {admin}\r\nconnection: close\r\n\r\n");
-    socket.write_all(ask.as_bytes()).await.expect("asked");
-    let mut answer = String::new();
-    socket.read_to_string(&mut answer).await.expect("answered");
-    answer
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_answered_is_missing_after_a_dozen_kills_under_load() {
-    let folder = tempfile::tempdir().expect("a folder");
     let sink = Sink::start();
-    let addresses = write_config(folder.path(), sink.address);
-    let config = folder.path().join("stashgate.toml");
+    let setup = Setup::new(sink.address, "[spool.journal]\nsegment_bytes = \"8MiB\"");
     let books = Books::default();
 
-    let load = tokio::spawn(send_for_ever(
-        (addresses.grpc, addresses.http),
-        books.clone(),
-    ));
+    let load = tokio::spawn(send_for_ever((setup.grpc, setup.http), books.clone()));
     for kill in 0..KILLS {
-        let gateway = Gateway::start(&config);
+        let gateway = setup.start();
         more_answers_than(&books, books.answered_batches().len()).await;
         sleep(Duration::from_millis(fastrand::u64(0..400))).await;
         eprintln!(
@@ -287,15 +182,12 @@ async fn nothing_answered_is_missing_after_a_dozen_kills_under_load() {
     }
     load.abort();
 
-    let gateway = Gateway::start(&config);
+    let gateway = setup.start();
     let answered = books.answered_batches();
     all_at(&sink, &answered).await;
     assert_eq!(sink.faults(), Vec::<String>::new());
-    let status = status(addresses.admin).await;
-    assert!(
-        status.replace(' ', "").contains("\"unaccounted_events\":0"),
-        "{status}"
-    );
+    let status = setup.status().await.to_string();
+    assert!(status.contains("\"unaccounted_events\":0"), "{status}");
     assert_eq!(
         gateway.terminate().await,
         Some(0),
