@@ -167,10 +167,11 @@ pub(super) fn quarantine_name(from: u64, to: u64, kind: &str) -> String {
     format!("{from:0DIGITS$}-{to:0DIGITS$}.{kind}")
 }
 
-/// The highest sequence in a file of set-aside bytes.
-pub(super) fn quarantine_last(name: &str) -> Option<u64> {
-    let (_, rest) = name.split_once('-')?;
-    sequence(rest.split_once('.')?.0)
+/// The first and last sequence in a file of set-aside bytes.
+pub(super) fn quarantine_range(name: &str) -> Option<(u64, u64)> {
+    let (first, rest) = name.split_once('-')?;
+    let (last, _) = rest.split_once('.')?;
+    Some((sequence(first)?, sequence(last)?))
 }
 
 fn sequence(digits: &str) -> Option<u64> {
@@ -193,9 +194,10 @@ mod tests {
     }
 
     #[test]
-    fn what_was_set_aside_tells_its_last_sequence() {
-        assert_eq!(quarantine_last(&quarantine_name(7, 9, "torn")), Some(9));
-        assert_eq!(quarantine_last("cursor"), None);
+    fn what_was_set_aside_tells_its_sequences() {
+        let name = quarantine_name(7, 9, "torn");
+        assert_eq!(quarantine_range(&name), Some((7, 9)));
+        assert_eq!(quarantine_range("cursor"), None);
     }
 
     #[test]

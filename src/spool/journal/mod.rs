@@ -42,6 +42,7 @@ mod retain;
 mod room;
 mod scan;
 mod state;
+pub mod tools;
 mod writer;
 
 use std::collections::BTreeMap;

@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use super::files::{Files, write_all_at};
-use super::layout::{QUARANTINE, quarantine_last, quarantine_name};
+use super::layout::{QUARANTINE, quarantine_name, quarantine_range};
 use super::reader::{ReadError, Reader};
 
 /// Why bytes were set aside; the suffix of their file.
@@ -72,16 +72,30 @@ pub(super) fn set_aside(
 
 /// The highest sequence that was ever set aside; 0 if none was.
 pub(super) fn highest_sequence(files: &dyn Files, queue_dir: &Path) -> io::Result<u64> {
-    let entries = match files.list(&queue_dir.join(QUARANTINE)) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
-        Err(error) => return Err(error),
-    };
-    let last = entries.iter().filter_map(|e| quarantine_last(&e.name));
-    Ok(last.max().unwrap_or(0))
+    let ranges = ranges(files, queue_dir)?;
+    Ok(ranges.into_iter().map(|(_, last)| last).max().unwrap_or(0))
 }
 
-fn end_of_content(reader: &Reader, range: Range<u64>) -> Result<Option<u64>, ReadError> {
+/// Whether records from `sequence` on were set aside.
+pub(super) fn is_set_aside(files: &dyn Files, queue_dir: &Path, sequence: u64) -> io::Result<bool> {
+    let ranges = ranges(files, queue_dir)?;
+    Ok(ranges.into_iter().any(|(first, _)| first == sequence))
+}
+
+/// First and last sequences of what was set aside.
+fn ranges(files: &dyn Files, queue_dir: &Path) -> io::Result<Vec<(u64, u64)>> {
+    match files.list(&queue_dir.join(QUARANTINE)) {
+        Ok(entries) => Ok(entries
+            .iter()
+            .filter_map(|entry| quarantine_range(&entry.name))
+            .collect()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(error),
+    }
+}
+
+/// Where the last byte of `range` that is not zero ends, if there is one.
+pub(super) fn end_of_content(reader: &Reader, range: Range<u64>) -> Result<Option<u64>, ReadError> {
     let mut end = None;
     let mut offset = range.start;
     for chunk in reader.chunks(range) {

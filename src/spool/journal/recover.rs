@@ -25,53 +25,106 @@ use super::state::Recovered;
 use crate::batch::UnixMillis;
 use crate::ledger::Ledger;
 
-/// See the module. The caller holds the journal's lock.
+/// Recovers a queue: see the module. The caller holds the journal's lock.
 pub(super) fn recover(files: &dyn Files, queue_dir: &Path) -> Result<Recovered, OpenError> {
-    let stored = list_segments(files, queue_dir)?;
-    let found = Cursor::read(files, queue_dir)?;
-    let known = match found {
-        Found::Whole(cursor) => Some(cursor),
-        Found::Missing => None,
-        Found::Damaged => {
-            keep_damaged_cursor(files, queue_dir)?;
-            None
-        }
-    };
-    if known.is_none() && !stored.is_empty() {
+    let survey = Survey::new(files, queue_dir)?;
+    if survey.cursor_is_damaged {
+        keep_damaged_cursor(files, queue_dir)?;
+    }
+    if survey.known.is_none() && !survey.stored.is_empty() {
         tracing::error!(
             dir = %queue_dir.display(),
             "the queue has no cursor that can be read; all that is stored is sent again"
         );
     }
-    let mut scan = Scan::new(known.as_ref(), &stored);
-    for &(first, len) in &stored {
-        scan.segment(files, queue_dir, first, len)?;
+    for &first in &survey.empty {
+        remove_segment(files, queue_dir, first)?;
     }
-    let kept = scan.cut(files, queue_dir, &stored)?;
+    cut(files, queue_dir, &survey)?;
 
-    let set_aside = highest_sequence(files, queue_dir)
-        .map_err(OpenError::io("list", &queue_dir.join(QUARANTINE)))?;
-    let before = known.as_ref().map_or(1, |cursor| cursor.tail.sequence);
-    let mut tail = scan.tail;
-    tail.sequence = tail.sequence.max(before).max(set_aside + 1);
-
-    let cursor = match known {
-        Some(cursor) => resume(cursor, tail),
-        None => rebuild(scan.start, tail),
-    };
-    let cursor = Cursor {
-        last_accepted: cursor.last_accepted.max(scan.last_accepted),
-        ..cursor
-    };
     let mut segments = Segments::default();
-    kept.iter()
-        .for_each(|&(first, len)| segments.push(first, len));
+    let kept = survey.kept().filter(|(_, _, kept)| *kept > 0);
+    kept.for_each(|(first, _, kept)| segments.push(first, kept));
+    let cursor = survey.cursor(files, queue_dir)?;
     let waiting_since = first_waiting(files, queue_dir, &segments, &cursor)?;
     Ok(Recovered {
         segments,
         cursor,
         waiting_since,
     })
+}
+
+/// What a queue's folder holds. Looking changes nothing.
+#[derive(Debug)]
+pub(super) struct Survey {
+    /// The cursor file, if it is good.
+    pub known: Option<Cursor>,
+    pub cursor_is_damaged: bool,
+    /// First sequences and lengths of the files, ascending.
+    pub stored: Vec<(u64, u64)>,
+    /// Files without a byte, which a crash leaves between creation and first
+    /// write.
+    empty: Vec<u64>,
+    scan: Scan,
+}
+
+impl Survey {
+    pub(super) fn new(files: &dyn Files, queue_dir: &Path) -> Result<Self, OpenError> {
+        let (stored, empty) = list_segments(files, queue_dir)?;
+        let found = Cursor::read(files, queue_dir)?;
+        let cursor_is_damaged = matches!(found, Found::Damaged);
+        let known = match found {
+            Found::Whole(cursor) => Some(cursor),
+            Found::Missing | Found::Damaged => None,
+        };
+        let mut scan = Scan::new(known.as_ref(), &stored);
+        for &(first, len) in &stored {
+            scan.segment(files, queue_dir, first, len)?;
+        }
+        Ok(Self {
+            known,
+            cursor_is_damaged,
+            stored,
+            empty,
+            scan,
+        })
+    }
+
+    /// Where the log has to be cut.
+    pub(super) fn torn_from(&self) -> Option<Position> {
+        self.scan.gaps.first().copied()
+    }
+
+    /// First sequence and length of each file, and how much of it stays.
+    fn kept(&self) -> impl DoubleEndedIterator<Item = (u64, u64, u64)> + '_ {
+        let cut = self.torn_from();
+        self.stored.iter().map(move |&(first, len)| {
+            let kept = match cut {
+                Some(cut) if first > cut.segment => 0,
+                Some(cut) if first == cut.segment => cut.offset,
+                _ => len,
+            };
+            (first, len, kept)
+        })
+    }
+
+    /// Where the queue stands once the log is cut.
+    pub(super) fn cursor(&self, files: &dyn Files, queue_dir: &Path) -> Result<Cursor, OpenError> {
+        let set_aside = highest_sequence(files, queue_dir)
+            .map_err(OpenError::io("list", &queue_dir.join(QUARANTINE)))?;
+        let known = self.known.clone();
+        let before = known.as_ref().map_or(1, |cursor| cursor.tail.sequence);
+        let mut tail = self.torn_from().unwrap_or(self.scan.tail);
+        tail.sequence = tail.sequence.max(before).max(set_aside + 1);
+        let cursor = match known {
+            Some(cursor) => resume(cursor, tail),
+            None => rebuild(self.scan.start, tail),
+        };
+        Ok(Cursor {
+            last_accepted: cursor.last_accepted.max(self.scan.last_accepted),
+            ..cursor
+        })
+    }
 }
 
 /// The books of `cursor`, with what the log got after it.
@@ -95,22 +148,24 @@ fn rebuild(start: Position, tail: Position) -> Cursor {
     Cursor::new(start, tail, ledger)
 }
 
-/// First sequences and lengths, ascending. Empty files, which a crash leaves
-/// between creation and first write, are removed.
-fn list_segments(files: &dyn Files, queue_dir: &Path) -> Result<Vec<(u64, u64)>, OpenError> {
+type Stored = Vec<(u64, u64)>;
+
+/// First sequences and lengths of the segments, ascending, and apart from them
+/// those without a byte.
+fn list_segments(files: &dyn Files, queue_dir: &Path) -> Result<(Stored, Vec<u64>), OpenError> {
     let entries = files
         .list(queue_dir)
         .map_err(OpenError::io("list", queue_dir))?;
-    let mut stored = Vec::new();
+    let (mut stored, mut empty) = (Vec::new(), Vec::new());
     for entry in entries {
         match segment_first(&entry.name) {
-            Some(first) if entry.len == 0 => remove_segment(files, queue_dir, first)?,
+            Some(first) if entry.len == 0 => empty.push(first),
             Some(first) => stored.push((first, entry.len)),
             None => {}
         }
     }
     stored.sort_unstable();
-    Ok(stored)
+    Ok((stored, empty))
 }
 
 fn remove_segment(files: &dyn Files, queue_dir: &Path, first: u64) -> Result<(), OpenError> {
@@ -130,6 +185,7 @@ fn keep_damaged_cursor(files: &dyn Files, queue_dir: &Path) -> Result<(), OpenEr
 }
 
 /// Reads the log on from the last known good end.
+#[derive(Debug)]
 struct Scan {
     /// Where reading began.
     start: Position,
@@ -207,41 +263,24 @@ impl Scan {
         self.highest = self.highest.max(place.sequence);
         self.last_accepted = self.last_accepted.max(record.header.accepted_at);
     }
+}
 
-    /// Cuts the log at the first gap that nobody vouched for. Returns what is
-    /// left of the segments.
-    fn cut(
-        &mut self,
-        files: &dyn Files,
-        queue_dir: &Path,
-        stored: &[(u64, u64)],
-    ) -> Result<Vec<(u64, u64)>, OpenError> {
-        let Some(&cut) = self.gaps.first() else {
-            return Ok(stored.to_vec());
-        };
-        let mut kept = Vec::new();
-        for &(first, len) in stored {
-            let offset = match first.cmp(&cut.segment) {
-                std::cmp::Ordering::Less => len,
-                std::cmp::Ordering::Equal => cut.offset,
-                std::cmp::Ordering::Greater => 0,
-            };
-            if offset < len {
-                let from = cut.sequence.max(first);
-                let to = self.highest.max(from);
-                let reader = Reader::open(files, queue_dir, first, len).map_err(unreadable)?;
-                cut_segment(files, queue_dir, &reader, first, offset, (from, to))?;
-            }
-            if offset > 0 {
-                kept.push((first, offset));
-            }
-        }
-        files
-            .sync_dir(queue_dir)
-            .map_err(OpenError::io("sync", queue_dir))?;
-        self.tail = cut;
-        Ok(kept)
+/// Cuts the log at the first gap that nobody vouched for.
+fn cut(files: &dyn Files, queue_dir: &Path, survey: &Survey) -> Result<(), OpenError> {
+    let Some(torn) = survey.torn_from() else {
+        return Ok(());
+    };
+    // The last segment first: after a crash in between, the gap is still there
+    // to tell that what follows it goes too.
+    for (first, len, kept) in survey.kept().rev().filter(|(_, len, kept)| kept < len) {
+        let from = torn.sequence.max(first);
+        let to = survey.scan.highest.max(from);
+        let reader = Reader::open(files, queue_dir, first, len).map_err(unreadable)?;
+        cut_segment(files, queue_dir, &reader, first, kept, (from, to))?;
     }
+    files
+        .sync_dir(queue_dir)
+        .map_err(OpenError::io("sync", queue_dir))
 }
 
 /// Sets aside what a segment holds from `offset` on, then cuts it there.
@@ -287,7 +326,7 @@ fn first_waiting(
     Ok(header.map_or(cursor.last_accepted, |header| header.accepted_at))
 }
 
-fn unreadable(error: ReadError) -> OpenError {
+pub(super) fn unreadable(error: ReadError) -> OpenError {
     match error {
         ReadError::Io { path, source } => OpenError::io("read", &path)(source),
         ReadError::Version { path, version } => OpenError::Version {
@@ -298,7 +337,7 @@ fn unreadable(error: ReadError) -> OpenError {
     }
 }
 
-fn not_set_aside(error: AsideError) -> OpenError {
+pub(super) fn not_set_aside(error: AsideError) -> OpenError {
     match error {
         AsideError::Read(error) => unreadable(error),
         AsideError::Write { path, source } => OpenError::io("write", &path)(source),
