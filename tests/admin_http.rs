@@ -11,8 +11,9 @@ use tokio::net::TcpListener;
 use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 
-mod gateway_support;
-use gateway_support::{Answer, ask, get};
+#[path = "support/http.rs"]
+mod http;
+use http::{Answer, ask, get};
 
 const TOKEN: &str = "correct-horse-battery";
 

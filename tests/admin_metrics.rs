@@ -3,15 +3,16 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-use stashgate::gateway::Gateway;
-use tokio::task::spawn_blocking;
-
-mod gateway_support;
+#[path = "support/gateway.rs"]
+mod gateway;
+#[path = "support/http.rs"]
+mod http;
 #[path = "support/logstash.rs"]
 #[allow(dead_code, reason = "each test binary uses its own part")]
 mod logstash;
 
-use gateway_support::{ask, config, events, get, post_events, wait_for};
+use gateway::{Setup, eventually};
+use http::{ask, events, get, post};
 use logstash::{Fault, Logstash};
 
 /// The rows of the page: name and type.
@@ -44,8 +45,8 @@ fn declared(scrape: &str) -> BTreeMap<String, String> {
 
 /// Makes everything happen that is counted.
 fn make_traffic(http: SocketAddr) {
-    assert_eq!(post_events(http, &events(0..100)).status, 200);
-    assert_eq!(post_events(http, "{\"n\":100}\nnot JSON\n").status, 200);
+    post(http, &events(0..100));
+    post(http, "{\"n\":100}\nnot JSON\n");
     let nowhere = format!(
         "POST /v1/events?queue=nowhere HTTP/1.1\r\nHost: {http}\r\nContent-Type: application/json"
     );
@@ -54,29 +55,19 @@ fn make_traffic(http: SocketAddr) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_page_lists_what_a_scrape_of_a_gateway_gives() {
-    let folder = tempfile::tempdir().expect("a folder");
     let logstash = Logstash::start().await;
     logstash.faults([Fault::Reset]);
-    let gateway = Gateway::start(config(folder.path(), logstash.address()))
-        .await
-        .expect("started");
-    let (http, admin) = (
-        gateway.address("http").expect("bound"),
-        gateway.address("admin").expect("bound"),
-    );
-    spawn_blocking(move || make_traffic(http))
-        .await
-        .expect("sent");
-    logstash.sink().wait_for(0..101).await;
+    let setup = Setup::new(logstash.address(), "");
+    let _gateway = setup.start_and_wait().await;
+    make_traffic(setup.http);
 
-    let scrape = spawn_blocking(move || {
-        wait_for("a confirmation", || {
-            let scrape = get(admin, "/metrics").body;
-            let done = "stashgate_ledger_events_total{queue=\"logstash\",entry=\"confirmed\"} 101";
-            scrape.contains(done).then_some(scrape)
-        })
-    });
-    let scrape = scrape.await.expect("scraped");
+    let mut scrape = String::new();
+    let confirmed = "stashgate_ledger_events_total{queue=\"logstash\",entry=\"confirmed\"} 101";
+    eventually("the confirmation", || {
+        scrape = get(setup.admin, "/metrics").body;
+        scrape.contains(confirmed)
+    })
+    .await;
     assert_eq!(declared(&scrape), documented());
     for line in [
         "stashgate_accepted_events_total{receiver=\"http\",queue=\"logstash\"} 101",
@@ -87,5 +78,4 @@ async fn the_page_lists_what_a_scrape_of_a_gateway_gives() {
     ] {
         assert!(scrape.lines().any(|l| l == line), "no {line} in\n{scrape}");
     }
-    gateway.stop().await;
 }

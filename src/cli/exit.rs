@@ -11,7 +11,7 @@ Exit codes:
      `demo` lost an event, `send` has lines that were not accepted
   2  the arguments are wrong
   3  the configuration is wrong
-  4  the gateway cannot start: an address or the data folder is taken, or the disk fails
+  4  it cannot begin: an address or the data folder is taken, or the disk fails
   5  no gateway answers, or it refuses the token
   6  stopped at once by a second signal; what was in hand is sent again after the next start";
 
@@ -26,7 +26,7 @@ pub enum Exit {
     Usage = 2,
     /// The configuration is wrong.
     Config = 3,
-    /// The gateway cannot start.
+    /// It cannot begin: an address, the data folder, the disk.
     Start = 4,
     /// No gateway answers as it should.
     Unreachable = 5,

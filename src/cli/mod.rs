@@ -5,6 +5,7 @@ mod completions;
 mod demo;
 mod exit;
 mod http;
+mod journal;
 mod output;
 mod run;
 mod send;
@@ -56,6 +57,7 @@ enum Command {
     Check(check::Check),
     Status(status::Status),
     Send(send::Send),
+    Journal(journal::Journal),
     Demo(demo::Demo),
     Completions(completions::Completions),
 }
@@ -74,6 +76,7 @@ pub fn main() -> ExitCode {
 fn run(command: Command) -> Result<Exit, Failure> {
     match command {
         Command::Run(run) => run.run(),
+        Command::Journal(journal) => journal.run(),
         Command::Demo(demo) => demo.run(),
         Command::Check(check) => check.run(),
         Command::Status(status) => status.run(),

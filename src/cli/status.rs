@@ -96,7 +96,7 @@ fn write_queue(out: &mut String, queue: &QueueStatus, status: &Answer) -> std::f
         ByteSize(queue.max_bytes)
     )?;
     match stats.oldest_unsettled {
-        Some(oldest) => writeln!(out, "; the oldest since {}", age(oldest, status))?,
+        Some(oldest) => writeln!(out, "; the oldest accepted {} ago", age(oldest, status))?,
         None => writeln!(out)?,
     }
     writeln!(

@@ -3,6 +3,7 @@
 #![allow(dead_code)]
 
 use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -48,10 +49,20 @@ impl Setup {
              [admin]\nlisten = \"{admin}\"\n\
              [queues.logstash.output]\nprotocol = \"json_lines\"\nhosts = [\"{logstash}\"]\n\
              {more}\n",
-            setup.folder.path().join("data")
+            setup.data_dir()
         );
-        std::fs::write(setup.folder.path().join("stashgate.toml"), config).expect("written");
+        std::fs::write(setup.config_file(), config).expect("written");
         setup
+    }
+
+    /// Its settings.
+    pub(crate) fn config_file(&self) -> PathBuf {
+        self.folder.path().join("stashgate.toml")
+    }
+
+    /// Where it keeps its data.
+    pub(crate) fn data_dir(&self) -> PathBuf {
+        self.folder.path().join("data")
     }
 
     /// The address for clients.
@@ -68,7 +79,7 @@ impl Setup {
         let child = Command::new(env!("CARGO_BIN_EXE_stashgate"))
             .arg("run")
             .arg("--config")
-            .arg(self.folder.path().join("stashgate.toml"))
+            .arg(self.config_file())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)
@@ -124,14 +135,19 @@ impl Gateway {
     }
 
     /// SIGTERM; its exit code.
-    pub(crate) async fn terminate(mut self) -> Option<i32> {
+    pub(crate) async fn terminate(self) -> Option<i32> {
         self.signal(Signal::TERM);
+        self.exit_code().await
+    }
+
+    /// Waits for its end.
+    pub(crate) async fn exit_code(mut self) -> Option<i32> {
         let until = Instant::now() + PATIENCE;
         loop {
             if let Some(status) = self.0.try_wait().expect("a child") {
                 return status.code();
             }
-            assert!(Instant::now() < until, "it does not end on SIGTERM");
+            assert!(Instant::now() < until, "it does not end");
             sleep(Duration::from_millis(20)).await;
         }
     }

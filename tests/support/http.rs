@@ -1,0 +1,61 @@
+//! One HTTP request at a time, as it stands on the wire.
+
+#![allow(dead_code)]
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+/// Long enough that only a hang reaches it.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// An answer.
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) head: String,
+    pub(crate) body: String,
+}
+
+/// Sends `head`, with the body's length added, and `body`.
+pub(crate) fn ask(address: SocketAddr, head: &str, body: &str) -> Answer {
+    let mut stream = TcpStream::connect(address).expect("connected");
+    stream.set_read_timeout(Some(PATIENCE)).expect("set");
+    let length = body.len();
+    write!(
+        stream,
+        "{head}\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}"
+    )
+    .expect("sent");
+    let mut text = String::new();
+    stream.read_to_string(&mut text).expect("an answer");
+    let (head, body) = text.split_once("\r\n\r\n").expect("a head and a body");
+    let status = head.split(' ').nth(1).and_then(|code| code.parse().ok());
+    Answer {
+        status: status.expect("a status"),
+        head: head.to_owned(),
+        body: body.to_owned(),
+    }
+}
+
+/// `GET path` from this machine.
+pub(crate) fn get(address: SocketAddr, path: &str) -> Answer {
+    ask(
+        address,
+        &format!("GET {path} HTTP/1.1\r\nHost: {address}"),
+        "",
+    )
+}
+
+/// Sends `lines`, one event each; they are taken.
+pub(crate) fn post(address: SocketAddr, lines: &str) {
+    let head = format!(
+        "POST /v1/events HTTP/1.1\r\nHost: {address}\r\nContent-Type: application/x-ndjson"
+    );
+    let answer = ask(address, &head, lines);
+    assert_eq!(answer.status, 200, "{}", answer.body);
+}
+
+/// Events numbered `numbers`, one a line.
+pub(crate) fn events(numbers: std::ops::Range<u64>) -> String {
+    numbers.map(|n| format!("{{\"n\":{n}}}\n")).collect()
+}
