@@ -292,3 +292,79 @@ impl State {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn endpoint() -> Endpoint {
+        let address = ([127, 0, 0, 1], 5000).into();
+        let (stop, refresh) = Default::default();
+        Endpoint::new(
+            QueueName::default(),
+            address,
+            &Timing::default(),
+            stop,
+            refresh,
+        )
+    }
+
+    #[test]
+    fn trouble_of_this_machine_slows_down_and_is_no_failure() {
+        let endpoint = endpoint();
+        let no_ports = rustix::io::Errno::ADDRNOTAVAIL.into();
+        endpoint.proven();
+        endpoint.lost(&Unknown::Local(ConnectError::Local(no_ports)), true);
+        let status = endpoint.status();
+        assert_eq!(
+            (status.consecutive_failures, endpoint.is_proven()),
+            (0, true)
+        );
+        assert!(
+            status
+                .last_error
+                .is_some_and(|e| e.contains("this machine"))
+        );
+        assert!(endpoint.local_due() > Instant::now() || endpoint.due() == endpoint.local_due());
+        endpoint.confirmed(1);
+        assert_eq!(endpoint.status().last_error, None);
+    }
+
+    #[test]
+    fn a_failure_asks_for_a_new_proof_and_a_confirmation_ends_the_row() {
+        let endpoint = endpoint();
+        endpoint.proven();
+        endpoint.lost(&Unknown::ClosedEarly, false);
+        assert!(!endpoint.is_proven() && endpoint.is_failing());
+        assert_eq!(endpoint.status().state, EndpointState::BackingOff);
+        endpoint.proven();
+        assert!(
+            endpoint.is_failing(),
+            "a proof alone does not end the backoff"
+        );
+        endpoint.confirmed(1);
+        assert!(!endpoint.is_failing());
+    }
+
+    #[test]
+    fn one_that_closed_before_is_blocked_and_one_that_never_did_is_unsuitable() {
+        let endpoint = endpoint();
+        endpoint.not_proven();
+        assert_eq!(endpoint.status().state, EndpointState::Unsuitable);
+        endpoint.proven();
+        endpoint.not_proven();
+        assert_eq!(endpoint.status().state, EndpointState::Blocked);
+    }
+
+    #[test]
+    fn only_what_no_event_can_cause_counts_as_being_away() {
+        let endpoint = endpoint();
+        let known = endpoint.last_gone();
+        endpoint.confirmed(1);
+        endpoint.lost(&Unknown::ClosedEarly, false);
+        assert_eq!(endpoint.last_gone(), known);
+        assert!(endpoint.confirmed_since(known));
+        endpoint.lost(&Unknown::ClosedEarly, true);
+        assert!(!endpoint.confirmed_since(endpoint.last_gone()));
+    }
+}

@@ -63,7 +63,8 @@ impl Host {
     /// the stop.
     pub(super) async fn run(self: Arc<Self>, work: Arc<Work>) {
         while !work.stop.is_cancelled() {
-            for endpoint in self.resolve(&work).await {
+            let resolved = work.stop.run_until_cancelled(self.resolve(&work)).await;
+            for endpoint in resolved.unwrap_or_default() {
                 for _ in 0..work.output.connections {
                     super::start_slot(&work, &endpoint);
                 }
@@ -82,8 +83,8 @@ impl Host {
         }
     }
 
-    /// Looks the name up. Addresses it has no more are stopped; returns those that
-    /// are new. A failed look-up changes nothing.
+    /// Looks the name up, and returns the addresses that are new. A failed look-up
+    /// changes nothing.
     pub(super) async fn resolve(&self, work: &Work) -> Vec<Arc<Endpoint>> {
         let found = match timeout(LOOKUP_PATIENCE, lookup_host(self.name.as_str())).await {
             Ok(Ok(addresses)) => Ok(addresses.collect::<Vec<_>>()),
@@ -99,7 +100,9 @@ impl Host {
         }
     }
 
-    fn update(&self, work: &Work, addresses: &[SocketAddr]) -> Vec<Arc<Endpoint>> {
+    /// Keeps the endpoints that are in `addresses`, stops the others, and returns
+    /// those that are new.
+    pub(super) fn update(&self, work: &Work, addresses: &[SocketAddr]) -> Vec<Arc<Endpoint>> {
         let mut known = self.known();
         known.error = None;
         if let Some(failures) = known.complaints.recovered() {

@@ -56,7 +56,12 @@ impl Courier {
     /// Takes the next address that is due, or else the first that will be.
     async fn choose(&mut self) -> Result<(), Stopped> {
         for host in &self.hosts {
-            host.resolve(&self.work).await;
+            let resolved = host.resolve(&self.work);
+            self.work
+                .stop
+                .run_until_cancelled(resolved)
+                .await
+                .ok_or(Stopped)?;
         }
         let endpoints: Vec<Arc<Endpoint>> = self
             .hosts

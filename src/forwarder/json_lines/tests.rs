@@ -222,7 +222,8 @@ async fn a_host_that_makes_no_progress_and_listens_no_more_is_given_up() {
         .expect("written");
     logstash.wait_for_connection().await;
     logstash.stop_listening().await;
-    let outcome = by_close(connection, &sender.vigil()).await;
+    let outcome = timeout(DEADLINE, by_close(connection, &sender.vigil())).await;
+    let outcome = outcome.expect("given up");
     assert!(matches!(outcome, Err(Unknown::Dead(_))), "{outcome:?}");
 }
 
@@ -293,6 +294,7 @@ async fn written_waits_until_the_peers_kernel_has_everything() {
     )
     .await;
     assert!(full.is_err());
+    sender.endpoint.lane(0, Lane::Open);
     let unblock = async {
         sender.wait_for_state(EndpointState::Blocked).await;
         sender.logstash.script(Script::Read);

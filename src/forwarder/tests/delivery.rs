@@ -1,6 +1,7 @@
 //! What happens when nothing fails, or only the peer is slow.
 
 use super::*;
+use crate::forwarder::logstash::{Fault, Sink};
 
 #[tokio::test]
 async fn every_event_is_delivered_once_and_confirmed() {
@@ -40,7 +41,7 @@ async fn a_logstash_that_comes_later_gets_what_waits() {
 #[tokio::test]
 async fn others_take_the_load_of_a_dead_and_of_a_slow_host() {
     let slow = Script::Slow(1 << 10, Duration::from_millis(20));
-    let sink: Arc<super::super::logstash::Sink> = Arc::default();
+    let sink: Arc<Sink> = Arc::default();
     let slow = Logstash::start_with(slow, sink.clone()).await;
     let quick = Logstash::start_with(Script::Read, sink.clone()).await;
     let mut queue = Queue::to(&[nobody(), slow.address(), quick.address()]);
@@ -86,17 +87,43 @@ async fn a_slot_sends_on_while_a_closed_connection_waits_for_its_fin() {
     let logstash = Logstash::start().await;
     let mut queue = Queue::to(&[logstash.address()]);
     queue.output.connections = 1;
+    queue.timing.stretch_batches = 1;
     let mut queue = queue.started();
-    logstash.faults([super::super::logstash::Fault::LateFin(Duration::from_secs(
-        3,
-    ))]);
-    queue.put(1, 10).await;
-    logstash.sink().wait_for(0..10).await;
-    queue.put(1, 10).await;
+    let late = Fault::LateFin(Duration::from_secs(5));
+    logstash.faults([late, late]);
+    queue.put(2, 10).await;
     logstash.sink().wait_for(0..20).await;
-    assert_eq!(logstash.sink().order().len(), 20);
-    assert!(queue.stats().ledger.confirmed < 20);
+    let stats = queue.stats();
+    assert_eq!((stats.ledger.confirmed, stats.leased_events), (0, 20));
     queue.settled().await;
+    assert_eq!(logstash.sink().order().len(), 20);
+}
+
+#[tokio::test]
+async fn what_a_name_has_no_more_is_left_and_what_it_has_anew_is_used() {
+    let sink: Arc<Sink> = Arc::default();
+    let first = Logstash::start_with(Script::Read, sink.clone()).await;
+    let second = Logstash::start_with(Script::Read, sink.clone()).await;
+    let mut queue = Queue::to(&[first.address()]).started();
+    queue.put(3, 10).await;
+    queue.settled().await;
+    let forwarder = queue.forwarder.clone().expect("started");
+    for endpoint in forwarder.hosts[0].update(&forwarder.work, &[second.address()]) {
+        crate::forwarder::start_slot(&forwarder.work, &endpoint);
+    }
+    let before = first.received();
+    queue.put(30, 10).await;
+    queue.settled().await;
+    sink.assert_has(0..330);
+    assert_eq!(first.received(), before);
+    let [endpoint] = &queue.endpoints()[..] else {
+        panic!("one address");
+    };
+    assert_eq!(
+        (endpoint.address, endpoint.confirmed_events),
+        (second.address(), 300)
+    );
+    queue.drain().await;
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! Restarts, resets and stops: nothing is missing, whatever is sent twice.
 
-use super::super::logstash::Fault;
 use super::*;
+use crate::forwarder::logstash::Fault;
 
 #[tokio::test]
 async fn a_stop_in_mid_stretch_loses_nothing() {
@@ -77,4 +77,33 @@ async fn a_storm_of_restarts_loses_nothing_and_condemns_nobody() {
     queue.settled().await;
     logstash.sink().assert_has(0..20_000);
     assert_eq!((logstash.sink().faults(), queue.kept_letters()), (0, 0));
+}
+
+#[tokio::test]
+async fn a_connection_lost_in_mid_stretch_is_noticed_before_the_stretch_is_over() {
+    let mut logstash = Logstash::start().await;
+    let mut queue = Queue::to(&[logstash.address()]);
+    queue.timing.stretch = DEADLINE * 10;
+    let mut queue = queue.started();
+    queue.put(1, 10).await;
+    logstash.sink().wait_for(0..10).await;
+    logstash.kill().await;
+    queue.wait_for_state(EndpointState::BackingOff).await;
+    let given_back = async {
+        while queue.stats().waiting_events < 10 {
+            sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(DEADLINE, given_back).await.expect("given back");
+}
+
+#[tokio::test]
+async fn a_logstash_that_goes_while_nothing_is_sent_is_noticed() {
+    let mut logstash = Logstash::start().await;
+    let queue = Queue::to(&[logstash.address()]).started();
+    queue.wait_for_state(EndpointState::Open).await;
+    logstash.stop(QUIET).await;
+    queue.wait_for_state(EndpointState::BackingOff).await;
+    logstash.start_again(STARTUP).await;
+    queue.wait_for_state(EndpointState::Open).await;
 }

@@ -1,6 +1,7 @@
 //! `ordered = true`.
 
 use super::*;
+use crate::forwarder::logstash::Sink;
 
 /// After a copy the order goes on where the copy began; nothing is skipped.
 fn assert_in_order(order: &[u64]) {
@@ -38,7 +39,7 @@ async fn order_is_kept_over_restarts() {
 
 #[tokio::test]
 async fn the_next_host_takes_over_in_order() {
-    let sink: Arc<super::super::logstash::Sink> = Arc::default();
+    let sink: Arc<Sink> = Arc::default();
     let mut first = Logstash::start_with(Script::Read, sink.clone()).await;
     let second = Logstash::start_with(Script::Read, sink.clone()).await;
     let mut queue = ordered(&[nobody(), first.address(), second.address()]);
