@@ -189,7 +189,7 @@ fn count_lines(
             continue;
         };
         let event = read_digits(digits);
-        if event % times.batch_events == 0
+        if event.is_multiple_of(times.batch_events)
             && let Some(micros) = times.since(event)
         {
             arrivals.saturating_record(micros);

@@ -185,7 +185,9 @@ async fn what_cannot_be_taken_is_told_apart() {
     let large = vec![b' '; (1 << 16) + 1];
     let many = b"{}\n".repeat(101);
     let long_id = format!("idempotency-key: {}", "x".repeat(65));
-    let cases: [(&str, &[&str], &[u8], u16, &str); 16] = [
+    /// Request, headers, body; status and reason.
+    type Case<'a> = (&'a str, &'a [&'a str], &'a [u8], u16, &'a str);
+    let cases: [Case<'_>; 16] = [
         (
             "POST /v1/events?queue=no",
             &[NDJSON],

@@ -7,7 +7,7 @@
 //! | `GET /metrics` | Prometheus text | yes |
 //! | `GET /api/v1/status` | [`Status`] as JSON | yes |
 //!
-//! Every error is `{"error": "…"}`. Who may ask is decided in [`guard`].
+//! Every error is `{"error": "…"}`. Who may ask is decided in `guard`.
 
 mod guard;
 mod health;

@@ -1,10 +1,10 @@
 //! Every setting: parsed, checked, documented once.
 //!
 //! A setting comes from the file, else from the environment, else from a flag;
-//! what comes later wins ([`load`]). A key that does not exist is an error that
-//! names the nearest one that does ([`schema`]); what fits together badly is an
-//! error that says what to do ([`check`]); what works but is weaker than it could
-//! be is said at start ([`weakness`]).
+//! what comes later wins (`load`). A key that does not exist is an error that
+//! names the nearest one that does (`schema`); what fits together badly is an
+//! error that says what to do (`check`); what works but is weaker than it could
+//! be is said at start (`weakness`).
 
 mod check;
 mod load;

@@ -51,6 +51,7 @@ pub(super) fn write_lines(letters: &[DeadLetter]) -> Bytes {
 }
 
 /// Reads a line that [`write_lines`] wrote.
+#[cfg(test)]
 pub(super) fn read_line(line: &[u8]) -> Result<DeadLetter, serde_json::Error> {
     let line: Line<'_> = serde_json::from_slice(line)?;
     let event = match (line.event, line.event_base64) {

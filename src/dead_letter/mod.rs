@@ -5,7 +5,7 @@
 //! same group commit, checksums and recovery as the spool's. It has one queue a
 //! group of sources, each with a budget of its own: what is refused at the door
 //! never takes the room of what the forwarder finds. A batch of letters is
-//! stored as one record whose events are [`letter`] lines. Nothing is deleted.
+//! stored as one record whose events are `letter` lines. Nothing is deleted.
 //!
 //! A full budget is an answer ([`KeepError::Full`]), not a wait: good traffic
 //! goes on.

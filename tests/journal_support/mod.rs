@@ -61,10 +61,12 @@ pub async fn checkpoint(spool: &Spool) {
 pub async fn drain(spool: &Spool) -> Vec<u64> {
     let (queue, mut numbers) = (queue(), Vec::new());
     while stats(spool).waiting_events > 0 {
-        // What waited may turn out to be damaged; then nothing comes.
+        // What waited may turn out to be damaged; then nothing comes. While a batch
+        // is read for its lease nothing waits either: it does again if the lease
+        // is dropped here, so look once more.
         let next = tokio::select! {
             next = spool.lease(&queue) => next,
-            () = until("nothing waits", || stats(spool).waiting_events == 0) => break,
+            () = until("nothing waits", || stats(spool).waiting_events == 0) => continue,
         };
         let lease = next.expect("leased");
         let payload = lease.payload().await.expect("readable");

@@ -71,7 +71,7 @@ use writer::Writer;
 /// Memory for records at hand, all queues together.
 const AHEAD_BYTES: usize = 32 << 20;
 
-/// The embedded spool. Cheap to clone. [`Journal::close`] ends it in good
+/// The embedded spool. Cheap to clone. `Spool::close` ends it in good
 /// order; dropped without that, it leaves what a crash leaves.
 #[derive(Debug, Clone)]
 pub struct Journal(Arc<Inner>);
