@@ -10,9 +10,9 @@
 //!
 //! | step | at most |
 //! | --- | --- |
-//! | readiness and gRPC health turn false; receivers refuse new work and answer what is in hand; forwarders lease nothing more, and settle or give back what is in hand | 14 s |
-//! | the dead letters and the spool are synced and closed | 10 s |
-//! | the admin address closes | 1 s |
+//! | readiness and gRPC health turn false; receivers refuse new work and answer what is in hand; forwarders lease nothing more, and settle or give back what is in hand | 13 s |
+//! | the dead letters and the spool are synced and closed | 9 s |
+//! | the admin address closes | 2 s |
 //!
 //! What is not settled by then is leased again after the next start: a stop
 //! never changes what becomes of a batch.
@@ -44,8 +44,8 @@ use crate::spool::journal::{self, Journal, OpenError};
 use crate::status::Status;
 
 /// Longer than a receiver's and a forwarder's own bounds.
-const STAGES_PATIENCE: Duration = Duration::from_secs(14);
-const CLOSE_PATIENCE: Duration = Duration::from_secs(10);
+const STAGES_PATIENCE: Duration = Duration::from_secs(13);
+const CLOSE_PATIENCE: Duration = Duration::from_secs(9);
 /// Longer than the admin address takes by itself.
 const ADMIN_PATIENCE: Duration = Duration::from_secs(2);
 
