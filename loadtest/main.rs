@@ -8,6 +8,7 @@
 mod affinity;
 mod events;
 mod generate;
+mod ghz;
 mod process;
 mod relay;
 mod report;
@@ -43,6 +44,9 @@ enum Command {
         #[arg(long, default_value_t = 100_000_000)]
         events: u64,
     },
+    /// Lets ghz send, and checks that what it saw answered has arrived.
+    #[command(subcommand)]
+    Ghz(ghz::Options),
     /// Sends the events of a scenario to a gateway that runs already.
     Generate {
         /// The scenario.
@@ -58,6 +62,7 @@ fn main() -> ExitCode {
         Command::Run(options) => run::run(&options),
         Command::Relay(options) => relay::run(&options),
         Command::Sink { listen, events } => sink::serve_by_hand(listen, events),
+        Command::Ghz(options) => ghz::run(&options),
         Command::Generate { scenario, to } => generate::by_hand(&scenario, to),
     };
     match outcome {

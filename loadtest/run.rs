@@ -183,7 +183,7 @@ fn wait_for_all(sink: &Sink, events: u64) -> anyhow::Result<()> {
 }
 
 /// The gateway as anybody would run it: only addresses and folder are set.
-fn gateway_command(
+pub(crate) fn gateway_command(
     program: &Path,
     folder: &Path,
     input: Input,
