@@ -25,7 +25,7 @@
 //!   half-close and the half-close itself looks like one that closes after it.
 //!   A peer that stops is found out by its listener all the same.
 //! - A slot sends a stretch on one connection while another waits for its FIN: two
-//!   [`lane`]s take turns. Each close leaves a port in TIME_WAIT for 60 s, so a
+//!   [`lane`]s take turns, so an address sees up to twice `connections`. Each close leaves a port in TIME_WAIT for 60 s, so a
 //!   stretch lasts its 250 ms even when the queue is empty meanwhile, and longer
 //!   where an address has more than 25 connections.
 //! - Before any data, and after each failure, an empty half-close has to be
