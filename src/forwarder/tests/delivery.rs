@@ -6,7 +6,7 @@ use crate::forwarder::logstash::{Fault, Sink};
 #[tokio::test]
 async fn every_event_is_delivered_once_and_confirmed() {
     let logstash = Logstash::start().await;
-    let mut queue = Queue::to(&[logstash.address()]).started();
+    let mut queue = Queue::to(&[logstash.address()]).unhurried().started();
     queue.put(20, 100).await;
     let stats = queue.settled().await;
     assert_eq!(
@@ -47,6 +47,11 @@ async fn others_take_the_load_of_a_dead_and_of_a_slow_host() {
     let mut queue = Queue::to(&[nobody(), slow.address(), quick.address()]);
     queue.timing.stretch_bytes = 64 << 10;
     let mut queue = queue.started();
+    for up in [slow.address(), quick.address()] {
+        queue
+            .wait_for(|e| e.address == up && e.state == EndpointState::Open)
+            .await;
+    }
     queue.put(400, 100).await;
     queue.settled().await;
     sink.assert_has(0..40_000);
@@ -58,7 +63,7 @@ async fn others_take_the_load_of_a_dead_and_of_a_slow_host() {
 async fn a_slow_reader_gets_everything_once() {
     let slow = Script::Slow(64 << 10, Duration::from_millis(2));
     let logstash = Logstash::start_with(slow, Arc::default()).await;
-    let mut queue = Queue::to(&[logstash.address()]).started();
+    let mut queue = Queue::to(&[logstash.address()]).unhurried().started();
     queue.put(100, 500).await;
     queue.settled().await;
     logstash.sink().assert_has(0..50_000);
@@ -68,7 +73,7 @@ async fn a_slow_reader_gets_everything_once() {
 #[tokio::test]
 async fn a_blocked_logstash_is_waited_for_and_gets_everything_once() {
     let logstash = Logstash::start().await;
-    let mut queue = Queue::to(&[logstash.address()]).started();
+    let mut queue = Queue::to(&[logstash.address()]).unhurried().started();
     queue.put(1, 10).await;
     queue.settled().await;
     logstash.script(Script::Stall);
@@ -85,7 +90,7 @@ async fn a_blocked_logstash_is_waited_for_and_gets_everything_once() {
 #[tokio::test]
 async fn a_slot_sends_on_while_a_closed_connection_waits_for_its_fin() {
     let logstash = Logstash::start().await;
-    let mut queue = Queue::to(&[logstash.address()]);
+    let mut queue = Queue::to(&[logstash.address()]).unhurried();
     queue.output.connections = 1;
     queue.timing.stretch_batches = 1;
     let mut queue = queue.started();

@@ -5,7 +5,7 @@ use super::*;
 #[tokio::test]
 async fn what_is_in_hand_is_confirmed_after_the_stop() {
     let logstash = Logstash::start().await;
-    let mut queue = Queue::to(&[logstash.address()]);
+    let mut queue = Queue::to(&[logstash.address()]).unhurried();
     // Only the stop ends the stretch.
     queue.timing.stretch = DEADLINE;
     let mut queue = queue.started();
