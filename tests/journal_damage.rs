@@ -15,7 +15,7 @@ use stashgate::spool::journal::{Journal, OpenError, Options};
 /// A folder with a journal of batches 0 to 8, of which 2 and 3 are settled, in
 /// several segments; closed or crashed.
 async fn make(closed: bool) -> tempfile::TempDir {
-    let dir = tempfile::tempdir().expect("a folder");
+    let dir = folder();
     let disk = Disk::new();
     let options = small(dir.path());
     let spool = open_on(&disk, &options);
@@ -41,7 +41,7 @@ fn small(dir: &Path) -> Options {
 }
 
 fn copy(from: &tempfile::TempDir) -> tempfile::TempDir {
-    let copy = tempfile::tempdir().expect("a folder");
+    let copy = folder();
     copy_dir(from.path(), copy.path());
     copy
 }
@@ -212,7 +212,7 @@ async fn sequences_of_a_torn_end_are_not_used_again() {
 
 #[tokio::test]
 async fn a_damaged_record_below_a_later_durable_through_does_not_cut_the_log() {
-    let dir = tempfile::tempdir().expect("a folder");
+    let dir = folder();
     let options = options(dir.path());
     let spool = open_on(&Disk::new(), &options);
     append_numbers(&spool, 0..6).await;
@@ -260,6 +260,21 @@ async fn a_lost_or_empty_segment_is_counted_and_the_rest_is_served() {
 }
 
 #[tokio::test]
+async fn zeros_between_segments_lose_nothing() {
+    let dir = folder();
+    let spool = open_on(&Disk::new(), &small(dir.path()));
+    append_numbers(&spool, 0..9).await;
+    drop(spool);
+    let first = &segments(dir.path())[0];
+    let mut content = fs::read(first).expect("read");
+    content.extend_from_slice(&[0; 400]);
+    fs::write(first, content).expect("written");
+    let spool = reopen(dir.path());
+    assert_eq!(drain(&spool).await, (0..9).collect::<Vec<_>>());
+    assert_eq!(stats(&spool).quarantined_records, 0);
+}
+
+#[tokio::test]
 async fn a_journal_without_its_cursor_sends_everything_again() {
     let made = make(true).await;
     fs::remove_file(made.path().join("journal/logstash/cursor")).expect("removed");
@@ -273,7 +288,7 @@ async fn a_journal_without_its_cursor_sends_everything_again() {
 
 #[tokio::test]
 async fn a_payload_that_rots_while_it_is_leased_is_set_aside() {
-    let dir = tempfile::tempdir().expect("a folder");
+    let dir = folder();
     let spool = open_on(&Disk::new(), &options(dir.path()));
     append_numbers(&spool, 0..2).await;
     let (_, held) = lease_number(&spool).await;

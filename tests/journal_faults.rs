@@ -12,7 +12,7 @@ use stashgate::spool::{AppendError, FullReason, LeaseError, Spool};
 use tempfile::TempDir;
 
 fn start() -> (TempDir, Arc<Disk>, Options, Spool) {
-    let dir = tempfile::tempdir().expect("a folder");
+    let dir = folder();
     let disk = Disk::new();
     let options = options(dir.path());
     let spool = open_on(&disk, &options);
@@ -117,7 +117,9 @@ async fn a_refused_batch_does_not_come_back_with_a_power_cut() {
     let (_dir, disk, options, spool) = start();
     append_numbers(&spool, 0..2).await;
     disk.set(|f| f.room = 50);
+    disk.reset_counts();
     append(&spool, batch(2)).await.expect_err("full");
+    assert_eq!(disk.counts().segment_syncs, 1, "of the cut");
     disk.set(|f| f.room = u64::MAX);
     append_numbers(&spool, 3..4).await;
     drop(spool);
@@ -199,11 +201,10 @@ async fn appends_that_arrive_together_share_a_write_and_a_sync() {
     let first = tokio::spawn(append_one(1));
     disk.wait_for_blocked_sync();
     disk.reset_counts();
-    let others: Vec<_> = (2..52).map(append_one).map(Box::pin).collect();
-    let mut others = others;
+    let mut others: Vec<_> = (2..52).map(append_one).map(Box::pin).collect();
     // Polled once, each has given its batch away.
     for other in &mut others {
-        assert!(futures_poll(other).await.is_none());
+        assert!(poll_once(other).await.is_none());
     }
     disk.set(|f| f.block_sync = false);
     first.await.expect("ran");
@@ -219,25 +220,13 @@ async fn appends_that_arrive_together_share_a_write_and_a_sync() {
     assert_eq!(drain(&spool).await.len(), 52);
 }
 
-/// Polls a future once.
-async fn futures_poll<F: Future + Unpin>(future: &mut F) -> Option<F::Output> {
-    std::future::poll_fn(|context| {
-        let polled = std::pin::Pin::new(&mut *future).poll(context);
-        std::task::Poll::Ready(match polled {
-            std::task::Poll::Ready(output) => Some(output),
-            std::task::Poll::Pending => None,
-        })
-    })
-    .await
-}
-
 #[tokio::test]
 async fn a_caller_that_stops_waiting_does_not_undo_its_append() {
     let (_dir, disk, _options, spool) = start();
     disk.set(|f| f.block_sync = true);
     let permit = spool.permit(&queue(), 10, None).await.expect("room");
     let mut appending = Box::pin(permit.append(batch(0)));
-    assert!(futures_poll(&mut appending).await.is_none());
+    assert!(poll_once(&mut appending).await.is_none());
     drop(appending);
     disk.set(|f| f.block_sync = false);
     assert_eq!(lease_number(&spool).await.0, 0);

@@ -13,7 +13,7 @@ use stashgate::spool::{AppendError, FullReason, Permit, Spool};
 use tempfile::TempDir;
 
 fn start(change: impl FnOnce(&mut Options)) -> (TempDir, Spool) {
-    let dir = tempfile::tempdir().expect("a folder");
+    let dir = folder();
     let mut options = options(dir.path());
     options.queues.push((other(), 1 << 40));
     change(&mut options);
@@ -64,12 +64,10 @@ async fn a_full_queue_waits_for_an_ack_and_leaves_others_alone() {
         at_once(&spool, &queue(), 1).await.is_err(),
         "leased is not settled"
     );
-    let waiting = tokio::spawn({
-        let spool = spool.clone();
-        async move { append(&spool, batch(3)).await }
-    });
+    let mut waiting = Box::pin(append(&spool, batch(3)));
+    assert!(poll_once(&mut waiting).await.is_none());
     held.ack(0).await.expect("settled");
-    waiting.await.expect("ran").expect("appended");
+    waiting.await.expect("appended");
 }
 
 #[tokio::test]

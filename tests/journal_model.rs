@@ -79,7 +79,7 @@ struct Run {
 
 impl Run {
     fn new(keep: bool) -> Self {
-        let dir = tempfile::tempdir().expect("a folder");
+        let dir = folder();
         let disk = Disk::new();
         let mut options = options(dir.path());
         options.segment_bytes = 600;
@@ -251,8 +251,6 @@ impl Run {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
-
     #[test]
     fn the_journal_does_what_the_model_does(
         ops in proptest::collection::vec(op(), 1..60),

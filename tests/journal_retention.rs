@@ -13,7 +13,7 @@ use stashgate::spool::journal::Options;
 use tempfile::TempDir;
 
 fn start(change: impl FnOnce(&mut Options)) -> (TempDir, Arc<Disk>, Options, Spool) {
-    let dir = tempfile::tempdir().expect("a folder");
+    let dir = folder();
     let disk = Disk::new();
     let mut options = options(dir.path());
     options.segment_bytes = 700;

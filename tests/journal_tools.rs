@@ -16,7 +16,7 @@ use tempfile::TempDir;
 
 /// Batches 0 to 29 in several segments; the first 20 settled but for 3.
 async fn make(closed: bool) -> TempDir {
-    let dir = tempfile::tempdir().expect("a folder");
+    let dir = folder();
     let mut options = options(dir.path());
     options.segment_bytes = 900;
     let spool = open_on(&Disk::new(), &options);
@@ -153,7 +153,7 @@ async fn lost_segments_are_known_by_what_is_missing() {
     let made = make(true).await;
     let count = segments(made.path()).len();
     for lost in 1..count {
-        let dir = tempfile::tempdir().expect("a folder");
+        let dir = folder();
         copy_dir(made.path(), dir.path());
         fs::remove_file(&segments(dir.path())[lost]).expect("removed");
         let found = check(&journal(&dir)).expect("checked").queues.remove(0);
@@ -231,7 +231,7 @@ async fn stat_says_what_the_next_start_finds() {
 
 #[tokio::test]
 async fn an_open_journal_and_a_folder_without_one_are_refused() {
-    let dir = tempfile::tempdir().expect("a folder");
+    let dir = folder();
     let nothing = check(dir.path()).expect_err("empty");
     assert!(matches!(nothing, ToolError::NoJournal(_)), "{nothing}");
     let spool = open_on(&Disk::new(), &options(dir.path()));

@@ -42,6 +42,28 @@ pub fn open_on(disk: &Arc<disk::Disk>, options: &Options) -> Spool {
     Spool::Journal(Journal::open_with(options.clone(), disk.clone()).expect("opens"))
 }
 
+/// A folder in memory where there is one. For tests on a [`disk::Disk`], which
+/// knows by itself what is synced, the real disk would only be slow.
+pub fn folder() -> tempfile::TempDir {
+    let memory = Path::new("/dev/shm");
+    let made = match memory.is_dir() {
+        true => tempfile::tempdir_in(memory),
+        false => tempfile::tempdir(),
+    };
+    made.expect("a folder")
+}
+
+/// Polls a future once.
+pub async fn poll_once<F: Future + Unpin>(future: &mut F) -> Option<F::Output> {
+    std::future::poll_fn(|context| {
+        std::task::Poll::Ready(match std::pin::Pin::new(&mut *future).poll(context) {
+            std::task::Poll::Ready(output) => Some(output),
+            std::task::Poll::Pending => None,
+        })
+    })
+    .await
+}
+
 /// Waits until `done`; fails the test if that takes for ever.
 pub async fn until(what: &str, mut done: impl FnMut() -> bool) {
     let deadline = std::time::Instant::now() + PATIENCE;
@@ -60,13 +82,16 @@ pub async fn checkpoint(spool: &Spool) {
 /// Leases and acknowledges all that waits; returns the numbers.
 pub async fn drain(spool: &Spool) -> Vec<u64> {
     let (queue, mut numbers) = (queue(), Vec::new());
-    while stats(spool).waiting_events > 0 {
-        // What waited may turn out to be damaged; then nothing comes. While a batch
-        // is read for its lease nothing waits either: it does again if the lease
-        // is dropped here, so look once more.
+    let held = stats(spool).leased_batches;
+    let is_empty = || {
+        let now = stats(spool);
+        now.waiting_events == 0 && now.leased_batches == held
+    };
+    while !is_empty() {
+        // What waited may turn out to be damaged; then nothing comes.
         let next = tokio::select! {
             next = spool.lease(&queue) => next,
-            () = until("nothing waits", || stats(spool).waiting_events == 0) => continue,
+            () = until("nothing waits", is_empty) => break,
         };
         let lease = next.expect("leased");
         let payload = lease.payload().await.expect("readable");

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use super::layout::{Segments, segment_path};
+use super::layout::segment_path;
 use super::quarantine::remove_if_there;
 use super::writer::Writer;
 use crate::batch::UnixMillis;
@@ -15,6 +15,7 @@ const IDLE: Duration = Duration::from_secs(10);
 impl Writer {
     /// Removes segments, oldest first, as long as one may go.
     pub(super) fn retain(&mut self) {
+        let mut removed = false;
         while let Some((first, end)) = self.removable() {
             // The cursor file first: if it still asked for the segment after a
             // crash, its records would be taken for lost.
@@ -22,10 +23,17 @@ impl Writer {
                 self.write_cursor();
             }
             if self.written_lowest < end || !self.remove(first) {
-                return;
+                break;
             }
+            removed = true;
         }
-        self.look_at_oldest();
+        if removed && let Err(error) = self.queue.files.sync_dir(&self.queue.dir) {
+            self.poison("sync", &error);
+        }
+        if let Some((oldest, _)) = self.queue.look(|state| state.segments().oldest()) {
+            // The statistics say since when records are stored.
+            self.queue.stored_since(oldest);
+        }
     }
 
     /// The oldest segment, and the sequence after its last, if it may go.
@@ -34,7 +42,7 @@ impl Writer {
             let (first, _) = state.segments().oldest()?;
             let next = state.segments().after(first);
             let end = next.map_or(state.tail().sequence, |(next, _)| next);
-            Some((first, end, state.cursor().lowest_unsettled()))
+            Some((first, end, state.lowest_unsettled()))
         })?;
         let is_empty = oldest == end;
         if lowest < end || is_empty {
@@ -75,13 +83,6 @@ impl Writer {
             }
         }
         self.queue.look(|state| state.last_accepted())
-    }
-
-    /// Finds out since when records are stored.
-    fn look_at_oldest(&self) {
-        if let Some(first) = self.queue.look(|state| Segments::oldest(state.segments())) {
-            self.queue.stored_since(first.0);
-        }
     }
 }
 

@@ -350,6 +350,14 @@ impl State {
         }
     }
 
+    /// All before this sequence is settled.
+    pub(super) fn lowest_unsettled(&self) -> u64 {
+        let held = [self.leased.first(), self.returned.first()];
+        let held = held.into_iter().flatten().map(|(sequence, _)| sequence);
+        let head = self.segments.settle(self.head).sequence;
+        held.min().map_or(head, |lowest| lowest.min(head))
+    }
+
     /// Length of all records that are not settled, in bytes.
     pub(super) fn unsettled_bytes(&self) -> u64 {
         self.waiting_bytes() + self.leased.bytes()

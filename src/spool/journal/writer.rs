@@ -53,8 +53,7 @@ pub(super) struct Writer {
 impl Writer {
     /// For a queue whose cursor file shows the state it has.
     pub(super) fn new(queue: Arc<Queue>, inbox: Receiver<Message>, options: &Options) -> Self {
-        let (tail, changes, lowest) =
-            queue.look(|s| (s.tail(), s.changes(), s.cursor().lowest_unsettled()));
+        let (tail, changes, lowest) = queue.look(|s| (s.tail(), s.changes(), s.lowest_unsettled()));
         let log = Log::new(
             queue.files.clone(),
             queue.dir.clone(),
@@ -195,7 +194,7 @@ impl Writer {
         }
     }
 
-    fn poison(&mut self, doing: &str, error: &io::Error) -> AppendError {
+    pub(super) fn poison(&mut self, doing: &str, error: &io::Error) -> AppendError {
         let reason = format!("cannot {doing} in {}: {error}", self.queue.dir.display());
         tracing::error!(
             queue = %self.queue.name, %reason,
@@ -243,10 +242,13 @@ impl Writer {
 
     /// Writes the cursor if it changed. It never shows what is not synced.
     pub(super) fn write_cursor(&mut self) {
-        let (cursor, changes) = self.queue.look(|state| (state.cursor(), state.changes()));
-        if changes == self.written_changes || self.cursor_failed {
+        let written = self.written_changes;
+        let changed = self
+            .queue
+            .look(|state| (state.changes() != written).then(|| (state.cursor(), state.changes())));
+        let Some((cursor, changes)) = changed.filter(|_| !self.cursor_failed) else {
             return;
-        }
+        };
         if self.unsynced {
             if self.sync().is_err() {
                 self.cursor_failed = true;
