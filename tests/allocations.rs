@@ -9,6 +9,8 @@ use stashgate::record::{Header, Place, decode_header, encode_header};
 
 const FEW: usize = 10;
 const MANY: usize = 5000;
+/// Allocations of a buffer that is handed out as `Bytes`.
+const BUFFER: u64 = 2;
 
 /// Events of which [`MANY`] stay within the limit of a batch.
 fn events(count: usize, metadata: &str) -> Vec<Bytes> {
@@ -68,6 +70,7 @@ fn a_block_that_is_copied_is_copied_into_one_buffer() {
             allocations(count, || ndjson(block, &limits()).expect("valid")).count_total
         });
         assert_eq!(few, many, "{metadata}");
+        assert!(many <= BUFFER, "{many}");
     }
 }
 
@@ -79,6 +82,7 @@ fn a_list_becomes_a_block_in_one_buffer() {
             allocations(count, || list(&events, &limits()).expect("valid")).count_total
         });
         assert_eq!(few, many, "{metadata}");
+        assert!(many <= BUFFER, "{many}");
     }
 }
 
@@ -91,6 +95,7 @@ fn a_document_becomes_a_block_in_one_buffer() {
             allocations(count, || json_document(body, &limits()).expect("valid")).count_total
         });
         assert_eq!(few, many, "{metadata}");
+        assert!(many <= BUFFER, "{many}");
     }
 }
 

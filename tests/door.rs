@@ -65,6 +65,7 @@ fn blanks_around_events_and_blank_lines_do_not_travel() {
     let validated = lines("\r\n {\"a\": 1}\r\n\n\t\n{\"b\":2}\n\t{\"c\":3} \n\n");
     assert_eq!(block(&validated), "{\"a\": 1}\n{\"b\":2}\n{\"c\":3}\n");
     assert_eq!(validated.events, 3);
+    assert_eq!(block(&lines("{\"a\":\r1}\n")), "{\"a\": 1}\n");
     for nothing in ["", "\n", "\r\n \t\n"] {
         let validated = lines(nothing);
         assert_eq!((block(&validated), validated.events), ("", 0));
@@ -237,7 +238,7 @@ fn a_document_goes_on_after_an_element_that_is_too_deep() {
 fn the_limits_hold_to_the_byte() {
     let limits = Limits {
         max_event_bytes: 9,
-        max_batch_bytes: 30,
+        max_batch_bytes: 29,
         max_batch_events: 3,
     };
     let at_most = Bytes::from("{\"a\":123}\n{\"a\":123}\r\n{\"a\":1}\n"); // 10 + 11 + 8
@@ -296,6 +297,8 @@ fn too_many_bytes_or_events_refuse_the_batch() {
     ] {
         assert_eq!(result, Err(BlockError::TooManyEvents { limit }));
     }
+    let result = list(&[long.clone(), long.clone(), long], &limits);
+    assert_eq!(result, Err(BlockError::TooManyEvents { limit }));
     assert_eq!(
         ndjson(Bytes::from("{}\n{}\n\n"), &limits).map(|v| v.events),
         Ok(2)

@@ -44,9 +44,7 @@ pub(super) fn rewrite(event: &[u8], out: &mut Vec<u8>) -> Result<(), Fault> {
 fn find(event: &[u8]) -> Result<Member<'_>, Fault> {
     let mut own = members(event).filter(|member| member.is("@metadata"));
     let fault = |what, at| Fault::new(InvalidMetadata, what, at);
-    let Some(member) = own.next() else {
-        return Err(fault("no @metadata", 0));
-    };
+    let member = own.next().ok_or(fault("expected @metadata", 0))?;
     if member.value.first() != Some(&b'{') {
         return Err(fault("@metadata must be an object", member.at));
     }

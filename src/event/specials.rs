@@ -49,22 +49,25 @@ impl Specials {
     }
 }
 
-#[inline(never)]
+#[inline]
 fn examine(bytes: &[u8], from: usize) -> u64 {
-    let rest = &bytes[from..];
-    match rest.first_chunk::<WIDTH>() {
+    match bytes[from..].first_chunk() {
         Some(chunk) => mask(chunk),
-        None => {
-            // Zeros are special: they end every search at the end of the input.
-            let mut chunk = [0; WIDTH];
-            chunk[..rest.len()].copy_from_slice(rest);
-            mask(&chunk)
-        }
+        None => mask(&last_chunk(&bytes[from..])),
     }
 }
 
+/// Fills up with zeros, which are special: they end every search at the end of
+/// the input.
+#[cold]
+fn last_chunk(rest: &[u8]) -> [u8; WIDTH] {
+    let mut chunk = [0; WIDTH];
+    chunk[..rest.len()].copy_from_slice(rest);
+    chunk
+}
+
 /// Written so that the compiler makes vector instructions of the first loop.
-#[inline]
+#[inline(never)]
 fn mask(chunk: &[u8; WIDTH]) -> u64 {
     let flags =
         chunk.map(|byte| u8::from(byte < 0x20) | u8::from(byte == b'"') | u8::from(byte == b'\\'));
