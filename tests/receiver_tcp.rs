@@ -5,71 +5,14 @@
 mod receiver_support;
 
 use std::io::ErrorKind;
-use std::net::SocketAddr;
 
-use receiver_support::{DEADLINE, Gateway, Setup, ended, listener, name, until};
+use receiver_support::tcp::{closed, connect, finish, send, serve, serve_at_most};
+use receiver_support::{Gateway, Setup, ended, until};
 use stashgate::event::Limits;
-use stashgate::receiver::tcp;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
-use tokio::task::JoinHandle;
 
 const QUEUE: &str = "logstash";
-
-async fn serve(gateway: &Gateway, queue: &str) -> (SocketAddr, JoinHandle<()>) {
-    serve_at_most(gateway, queue, 100).await
-}
-
-async fn serve_at_most(
-    gateway: &Gateway,
-    queue: &str,
-    max_connections: usize,
-) -> (SocketAddr, JoinHandle<()>) {
-    let (listener, address) = listener().await;
-    let options = tcp::Options {
-        queue: name(queue),
-        max_connections,
-    };
-    let task = tokio::spawn(tcp::serve(listener, gateway.intake.clone(), options));
-    (address, task)
-}
-
-async fn connect(address: SocketAddr) -> TcpStream {
-    let socket = TcpStream::connect(address).await.expect("connects");
-    socket.set_nodelay(true).expect("sets");
-    socket
-}
-
-/// Sends everything, half-closes, and waits for the other half: from then on all
-/// is settled.
-async fn send(address: SocketAddr, bytes: &[u8]) {
-    let mut socket = connect(address).await;
-    socket.write_all(bytes).await.expect("writes");
-    finish(socket).await.expect("a clean end");
-}
-
-/// Half-closes and waits for the end.
-async fn finish(mut socket: TcpStream) -> std::io::Result<()> {
-    socket.shutdown().await?;
-    let mut nothing = [0; 1];
-    let read = tokio::time::timeout(DEADLINE, socket.read(&mut nothing));
-    assert_eq!(
-        read.await.expect("closes in time")?,
-        0,
-        "TCP answers nothing"
-    );
-    Ok(())
-}
-
-/// Waits until the gateway ends the connection, however it does.
-async fn closed(socket: &mut TcpStream) {
-    let mut nothing = [0; 1];
-    let read = tokio::time::timeout(DEADLINE, socket.read(&mut nothing));
-    match read.await.expect("closes in time") {
-        Ok(read) => assert_eq!(read, 0),
-        Err(error) => assert_eq!(error.kind(), ErrorKind::ConnectionReset),
-    }
-}
 
 #[tokio::test]
 async fn when_the_other_half_closes_everything_sent_is_durable() {

@@ -4,7 +4,10 @@
 //!   holds the others.
 //! - An error of `accept` never ends a listener. Errors of one connection are
 //!   passed over; others (out of files, out of memory) are waited out.
+//! - A client that connects and says nothing keeps its place only as long as its
+//!   receiver wants it.
 
+use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -16,12 +19,18 @@ use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Sleep;
 
 /// A peer that vanished is noticed after 45 s + 3 x 10 s of silence.
 const KEEPALIVE: TcpKeepalive = TcpKeepalive::new()
     .with_time(Duration::from_secs(45))
     .with_interval(Duration::from_secs(10))
     .with_retries(3);
+
+/// HTTP/2's preface; no whole request of HTTP/1.1 is shorter.
+const GREETING_BYTES: usize = 24;
+/// How long a greeting may take.
+const GREETING_TIME: Duration = Duration::from_secs(30);
 
 const BACKOFF_MIN: Duration = Duration::from_millis(10);
 const BACKOFF_MAX: Duration = Duration::from_secs(1);
@@ -49,12 +58,12 @@ impl Acceptor {
     }
 
     /// The next connection. Cancel safe.
-    pub(super) async fn accept(&self) -> Connection {
+    pub(super) async fn accept(&self) -> Socket {
         let slot = self.slot().await;
         let mut backoff = BACKOFF_MIN;
         loop {
             match self.listener.accept().await {
-                Ok((stream, peer)) => return Connection::new(stream, peer, slot),
+                Ok((stream, peer)) => return Socket::new(stream, peer, slot),
                 Err(error) if concerns_one_connection(&error) => {}
                 Err(error) => {
                     tracing::warn!(receiver = self.receiver, %error, "cannot accept connections; trying again");
@@ -90,13 +99,21 @@ fn concerns_one_connection(error: &io::Error) -> bool {
 
 /// A client's connection, with its place among those allowed.
 #[derive(Debug)]
-pub(super) struct Connection {
+pub(super) struct Socket {
     stream: TcpStream,
     peer: SocketAddr,
+    greeting: Option<Greeting>,
     _slot: Option<OwnedSemaphorePermit>,
 }
 
-impl Connection {
+/// What a client has to say before a connection counts as one.
+#[derive(Debug)]
+struct Greeting {
+    missing: usize,
+    deadline: Pin<Box<Sleep>>,
+}
+
+impl Socket {
     fn new(stream: TcpStream, peer: SocketAddr, slot: Option<OwnedSemaphorePermit>) -> Self {
         let options = stream
             .set_nodelay(true)
@@ -107,8 +124,19 @@ impl Connection {
         Self {
             stream,
             peer,
+            greeting: None,
             _slot: slot,
         }
+    }
+
+    /// Reading fails unless the client greets in time. HTTP has timeouts of its
+    /// own only from the moment its version is known.
+    pub(super) fn expect_greeting(mut self) -> Self {
+        self.greeting = Some(Greeting {
+            missing: GREETING_BYTES,
+            deadline: Box::pin(tokio::time::sleep(GREETING_TIME)),
+        });
+        self
     }
 
     pub(super) fn peer(&self) -> SocketAddr {
@@ -123,23 +151,35 @@ impl Connection {
         }
     }
 
-    /// Waits until the client sent something, or closed.
-    pub(super) async fn readable(&self) -> io::Result<()> {
-        self.stream.readable().await
+    fn poll_greeting(&mut self, cx: &mut Context<'_>, read: usize) -> io::Result<()> {
+        let Some(greeting) = &mut self.greeting else {
+            return Ok(());
+        };
+        greeting.missing = greeting.missing.saturating_sub(read);
+        if greeting.missing == 0 {
+            self.greeting = None;
+        } else if greeting.deadline.as_mut().poll(cx).is_ready() {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        Ok(())
     }
 }
 
-impl AsyncRead for Connection {
+impl AsyncRead for Socket {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buf)
+        let before = buf.filled().len();
+        let read = Pin::new(&mut self.stream).poll_read(cx, buf);
+        let count = buf.filled().len() - before;
+        self.poll_greeting(cx, count)?;
+        read
     }
 }
 
-impl AsyncWrite for Connection {
+impl AsyncWrite for Socket {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,

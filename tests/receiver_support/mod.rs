@@ -3,13 +3,17 @@
 
 #![allow(dead_code, missing_docs, unreachable_pub)]
 
+pub mod disk;
 pub mod grpc;
 pub mod http;
+pub mod tcp;
 
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
+use disk::Disk;
 use serde_json::Value;
 use stashgate::batch::QueueName;
 use stashgate::dead_letter::DeadLetters;
@@ -32,6 +36,8 @@ pub struct Setup {
     pub tiny: u64,
     /// Most bytes of dead letters.
     pub letters: u64,
+    /// The spool's disk.
+    pub disk: Disk,
 }
 
 impl Default for Setup {
@@ -40,6 +46,7 @@ impl Default for Setup {
             limits: Limits::default(),
             tiny: 1 << 10,
             letters: 64 << 20,
+            disk: Disk::default(),
         }
     }
 }
@@ -65,7 +72,7 @@ impl Gateway {
             (name("other"), 1 << 30),
             (name("tiny"), setup.tiny),
         ];
-        let spool: Spool = Spool::Journal(open(dir.path(), &queues));
+        let spool: Spool = Spool::Journal(open(dir.path(), &queues, setup.disk));
         let letters = DeadLetters::open(dir.path(), setup.letters, 0).expect("opens");
         let closing = CancellationToken::new();
         let intake = Intake::new(
@@ -161,7 +168,7 @@ impl Gateway {
 async fn read_letters(dir: &Path) -> Vec<Value> {
     let door = name("door");
     let queues = [(door.clone(), 1 << 30), (name("forwarder"), 1 << 30)];
-    let store = Spool::Journal(open(dir, &queues));
+    let store = Spool::Journal(open(dir, &queues, Disk::default()));
     let held = store.stats().iter().map(|q| q.waiting_events).sum::<u64>();
     let mut letters = Vec::new();
     while (letters.len() as u64) < held {
@@ -176,7 +183,7 @@ async fn read_letters(dir: &Path) -> Vec<Value> {
     letters
 }
 
-fn open(dir: &Path, queues: &[(QueueName, u64)]) -> Journal {
+fn open(dir: &Path, queues: &[(QueueName, u64)], disk: Disk) -> Journal {
     let options = Options {
         dir: dir.to_owned(),
         sync: Sync::Batch,
@@ -187,7 +194,7 @@ fn open(dir: &Path, queues: &[(QueueName, u64)]) -> Journal {
         retention: Duration::ZERO,
         queues: queues.to_vec(),
     };
-    Journal::open(options).expect("opens")
+    Journal::open_with(options, Arc::new(disk)).expect("opens")
 }
 
 pub fn name(queue: &str) -> QueueName {

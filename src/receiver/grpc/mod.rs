@@ -4,6 +4,8 @@
 //!   is refused by the gateway, with the limit, and not by the transport. What is
 //!   longer than that is refused before memory is taken for it; so is a message
 //!   that grows beyond it when it is decompressed.
+//! - Memory outside the spool's budget: what clients of streams sent and nobody read
+//!   yet (`http2`), and a message for each of them that is being read.
 //! - A call of its own waits a few seconds for room, but not beyond the client's
 //!   deadline. A stream is not read while its last message waits, which slows the
 //!   client down; only a message that waited long is refused.
@@ -27,7 +29,7 @@ use tonic::transport::Server;
 use tonic::transport::server::{Connected, TcpConnectInfo};
 
 use super::Intake;
-use super::accept::{Acceptor, Connection};
+use super::accept::{Acceptor, Socket};
 use super::http2;
 use crate::proto;
 use crate::proto::ingest_service_server::IngestServiceServer;
@@ -61,8 +63,8 @@ pub async fn serve(
 ) -> Result<(), ServeError> {
     let acceptor = Acceptor::new(listener, options.max_connections, "grpc");
     let incoming = unfold(acceptor, async |acceptor| {
-        let connection = acceptor.accept().await;
-        Some((Ok::<_, Infallible>(connection), acceptor))
+        let socket = acceptor.accept().await.expect_greeting();
+        Some((Ok::<_, Infallible>(socket), acceptor))
     });
     let (health, reporter) = health::service().await;
     let closing = intake.closing().clone();
@@ -115,7 +117,7 @@ fn reflection() -> tonic_reflection::server::Builder<'static> {
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
 }
 
-impl Connected for Connection {
+impl Connected for Socket {
     type ConnectInfo = TcpConnectInfo;
 
     fn connect_info(&self) -> Self::ConnectInfo {

@@ -117,4 +117,19 @@ mod tests {
             Err(Refusal::Undecodable(_))
         ));
     }
+
+    #[test]
+    fn a_bomb_takes_no_more_memory_than_a_batch_may() {
+        let limit = 1 << 20;
+        let zeros = vec![0; 64 << 20];
+        let zstd = zstd::encode_all(&zeros[..], 1).expect("compresses");
+        for (encoding, bomb) in [(Encoding::Gzip, gzip(&zeros)), (Encoding::Zstd, zstd)] {
+            let counted = allocation_counter::measure(|| {
+                assert!(decode(encoding, &bomb, limit).is_err());
+            });
+            // A buffer that grows is there twice for a moment.
+            let bound = 4 * limit as u64;
+            assert!(counted.bytes_max < bound, "{encoding:?}: {counted:?}");
+        }
+    }
 }

@@ -37,7 +37,7 @@ use tokio::sync::Semaphore;
 use tower_http::cors::{AllowOrigin, Any, CorsLayer};
 
 use super::Intake;
-use super::accept::{Acceptor, Connection};
+use super::accept::Acceptor;
 use super::http2;
 use super::reply::Refusal;
 
@@ -75,19 +75,15 @@ pub async fn serve(listener: TcpListener, intake: Intake, options: Options) {
     let builder = builder();
     let connections = GracefulShutdown::new();
     loop {
-        let connection = tokio::select! {
+        let socket = tokio::select! {
             biased;
             () = closing.cancelled() => break,
-            connection = acceptor.accept() => connection,
+            socket = acceptor.accept() => socket.expect_greeting(),
         };
         let (builder, service) = (builder.clone(), service.clone());
-        let (watcher, closing) = (connections.watcher(), closing.clone());
+        let watcher = connections.watcher();
         tokio::spawn(async move {
-            tokio::select! {
-                heard = heard(&connection) => if !heard { return },
-                () = closing.cancelled() => return,
-            }
-            let served = builder.serve_connection(TokioIo::new(connection), service);
+            let served = builder.serve_connection(TokioIo::new(socket), service);
             if let Err(error) = watcher.watch(served).await {
                 tracing::debug!(%error, "an HTTP connection broke");
             }
@@ -95,12 +91,6 @@ pub async fn serve(listener: TcpListener, intake: Intake, options: Options) {
     }
     drop(acceptor);
     connections.shutdown().await;
-}
-
-/// Waits for a client's first byte: before it, no protocol's own timeout runs.
-async fn heard(connection: &Connection) -> bool {
-    let first = tokio::time::timeout(HEAD_TIMEOUT, connection.readable()).await;
-    matches!(first, Ok(Ok(())))
 }
 
 fn builder() -> Builder<TokioExecutor> {

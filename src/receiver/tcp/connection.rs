@@ -16,7 +16,7 @@ use crate::batch::QueueName;
 use crate::dead_letter::Source;
 use crate::event::{Limits, RejectReason};
 use crate::receiver::Intake;
-use crate::receiver::accept::Connection as Socket;
+use crate::receiver::accept::Socket;
 use crate::receiver::intake::{Admitted, Patience, Payload, Taken, count_refused};
 use crate::receiver::reply::Refusal;
 

@@ -132,3 +132,26 @@ fn lines_before_an_overlong_one_come_first() {
         Some(Chunk::Overlong { length: 40, .. })
     ));
 }
+
+#[test]
+fn a_chunk_of_many_lines_takes_as_many_allocations_as_one_of_a_line() {
+    let bounds = Bounds {
+        lines: 500,
+        bytes: 1 << 20,
+        line: 1 << 16,
+    };
+    let allocations = |sent: &[u8]| {
+        let counted = allocation_counter::measure(|| {
+            let mut gather = Gather::new(bounds);
+            gather.buffer().extend_from_slice(sent);
+            gather.received();
+            assert!(matches!(gather.cut(), Some(Chunk::Lines(_))));
+        });
+        counted.count_total
+    };
+    let line = format!("{{\"x\":\"{}\"}}\n", "x".repeat(3990));
+    assert_eq!(
+        allocations(&b"{\"a\":1}\n".repeat(400)),
+        allocations(line.as_bytes())
+    );
+}

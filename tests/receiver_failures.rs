@@ -1,0 +1,263 @@
+//! What each receiver answers when the spool fails behind it.
+
+#![allow(missing_docs)]
+
+mod receiver_support;
+
+use std::io::ErrorKind;
+use std::time::Duration;
+
+use receiver_support::disk::Disk;
+use receiver_support::tcp::{connect, ended_by_peer, finish};
+use receiver_support::{DEADLINE, Gateway, Setup, ended, grpc, http, tcp, until};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::Code;
+use tonic_types::{RpcStatusExt, StatusExt};
+
+const QUEUE: &str = "logstash";
+
+fn on(disk: &Disk) -> Gateway {
+    Gateway::with(Setup {
+        disk: disk.clone(),
+        ..Setup::default()
+    })
+}
+
+#[tokio::test]
+async fn a_failed_sync_is_answered_as_unavailable_over_grpc() {
+    let disk = Disk::default();
+    let gateway = on(&disk);
+    let mut client = grpc::client(grpc::serve(&gateway).await.0).await;
+    disk.break_down();
+    // The batch that was being synced, and the next one.
+    for _ in 0..2 {
+        let status = client.append(grpc::ndjson("{}\n")).await;
+        let status = status.expect_err("not durable");
+        assert_eq!(status.code(), Code::Unavailable, "{status:?}");
+        assert!(status.message().contains("the disk broke down"));
+        assert!(status.get_details_retry_info().is_some());
+    }
+}
+
+#[tokio::test]
+async fn a_failed_sync_does_not_break_a_stream() {
+    let disk = Disk::default();
+    let gateway = on(&disk);
+    let mut client = grpc::client(grpc::serve(&gateway).await.0).await;
+    let (requests, receiver) = mpsc::channel(1);
+    let answers = client.append_stream(ReceiverStream::new(receiver)).await;
+    let mut answers = answers.expect("opens").into_inner();
+    disk.break_down();
+    for ordinal in 0..3 {
+        requests.send(grpc::ndjson("{}\n")).await.expect("open");
+        let answer = answers.message().await.expect("goes on").expect("answers");
+        assert_eq!((answer.ordinal, answer.accepted), (ordinal, 0));
+        let error = answer.error.expect("refused");
+        assert_eq!(error.code, i32::from(Code::Unavailable));
+        assert!(error.get_details_retry_info().is_some());
+    }
+}
+
+#[tokio::test]
+async fn a_failed_sync_is_answered_as_503_over_http() {
+    let disk = Disk::default();
+    let gateway = on(&disk);
+    let (address, _task) = http::serve(&gateway).await;
+    disk.break_down();
+    for _ in 0..2 {
+        let answer = http::request(address, "POST /put", &[], b"{}").await;
+        assert_eq!(answer.status, 503, "{answer:?}");
+        assert_eq!(answer.reason(), "poisoned");
+        assert_eq!(answer.header("retry-after"), Some("30"));
+    }
+}
+
+#[tokio::test]
+async fn a_failed_sync_resets_a_tcp_connection() {
+    let disk = Disk::default();
+    let gateway = on(&disk);
+    let (address, _task) = tcp::serve(&gateway, QUEUE).await;
+    disk.break_down();
+    let mut socket = connect(address).await;
+    socket.write_all(b"{}\n").await.expect("writes");
+    let error = finish(socket).await.expect_err("a reset");
+    assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+}
+
+#[tokio::test]
+async fn a_stop_with_a_full_queue_resets_tcp_connections_whose_lines_are_lost() {
+    let gateway = Gateway::new();
+    gateway.fill_tiny().await;
+    let (address, task) = tcp::serve(&gateway, "tiny").await;
+    let mut socket = connect(address).await;
+    let line = format!("{{\"x\":\"{}\"}}\n", "x".repeat(500));
+    socket.write_all(line.as_bytes()).await.expect("writes");
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    gateway.closing.cancel();
+    let error = ended_by_peer(&mut socket).await.expect_err("a reset");
+    assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+    ended(task).await;
+}
+
+#[tokio::test]
+async fn a_stop_with_a_full_queue_takes_what_was_read_if_room_comes() {
+    let gateway = Gateway::new();
+    gateway.fill_tiny().await;
+    let (address, task) = tcp::serve(&gateway, "tiny").await;
+    let mut socket = connect(address).await;
+    let event = format!("{{\"x\":\"{}\"}}", "x".repeat(500));
+    let line = format!("{event}\n");
+    socket.write_all(line.as_bytes()).await.expect("writes");
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    gateway.closing.cancel();
+    let mut last = Vec::new();
+    while gateway.waiting("tiny") > 0 {
+        last = gateway.lease("tiny").await;
+    }
+    ended_by_peer(&mut socket).await.expect("a clean end");
+    ended(task).await;
+    if gateway.waiting("tiny") > 0 {
+        last = gateway.lease("tiny").await;
+    }
+    assert_eq!(last, [event]);
+}
+
+#[tokio::test]
+async fn a_message_of_a_stream_that_waited_long_for_room_is_refused() {
+    let gateway = Gateway::new();
+    gateway.fill_tiny().await;
+    let mut client = grpc::client(grpc::serve(&gateway).await.0).await;
+    let (requests, receiver) = mpsc::channel(1);
+    let answers = client.append_stream(ReceiverStream::new(receiver)).await;
+    let mut answers = answers.expect("opens").into_inner();
+    let large = format!("{{\"x\":\"{}\"}}\n", "x".repeat(500));
+    requests
+        .send(grpc::batch("tiny", &large))
+        .await
+        .expect("open");
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    // From here on time passes as soon as nothing else happens.
+    tokio::time::pause();
+    let answer = answers.message().await.expect("goes on").expect("answers");
+    let error = answer.error.expect("refused");
+    assert_eq!(error.code, i32::from(Code::ResourceExhausted));
+    assert!(error.get_details_retry_info().is_some());
+    tokio::time::resume();
+    requests.send(grpc::ndjson("{}\n")).await.expect("open");
+    let answer = answers.message().await.expect("goes on").expect("answers");
+    assert_eq!((answer.ordinal, answer.accepted), (1, 1));
+}
+
+#[tokio::test]
+async fn a_stop_answers_what_is_being_synced_before_it_ends_a_stream() {
+    let disk = Disk::default();
+    let gateway = on(&disk);
+    let (address, task) = grpc::serve(&gateway).await;
+    let mut client = grpc::client(address).await;
+    let (requests, receiver) = mpsc::channel(1);
+    let answers = client.append_stream(ReceiverStream::new(receiver)).await;
+    let mut answers = answers.expect("opens").into_inner();
+    let held = disk.hold();
+    requests.send(grpc::ndjson("{}\n")).await.expect("open");
+    until("the batch is being synced", || disk.is_waited_for()).await;
+    gateway.closing.cancel();
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    drop(held);
+    let answer = answers.message().await.expect("goes on").expect("answers");
+    assert_eq!((answer.accepted, answer.error), (1, None));
+    let status = answers.message().await.expect_err("the end");
+    assert_eq!(status.code(), Code::Unavailable, "{status:?}");
+    ended(task).await.expect("drains");
+}
+
+#[tokio::test]
+async fn a_stop_answers_a_request_that_is_being_synced() {
+    let disk = Disk::default();
+    let gateway = on(&disk);
+    let (address, task) = http::serve(&gateway).await;
+    let held = disk.hold();
+    let request =
+        tokio::spawn(async move { http::request(address, "POST /put", &[], b"{}").await });
+    until("the batch is being synced", || disk.is_waited_for()).await;
+    gateway.closing.cancel();
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert!(!task.is_finished(), "it has something in hand");
+    drop(held);
+    assert_eq!(ended(request).await.status, 200);
+    ended(task).await;
+}
+
+#[tokio::test]
+async fn a_half_closed_connection_is_not_closed_before_its_lines_are_synced() {
+    let disk = Disk::default();
+    let gateway = on(&disk);
+    let (address, _task) = tcp::serve(&gateway, QUEUE).await;
+    let held = disk.hold();
+    let mut socket = connect(address).await;
+    socket.write_all(b"{}\n").await.expect("writes");
+    socket.shutdown().await.expect("half-closes");
+    until("the batch is being synced", || disk.is_waited_for()).await;
+    let soon = Duration::from_millis(100);
+    let closed = tokio::time::timeout(soon, ended_by_peer(&mut socket)).await;
+    assert!(closed.is_err(), "closed before it is durable");
+    drop(held);
+    ended_by_peer(&mut socket).await.expect("a clean end");
+}
+
+#[tokio::test]
+async fn a_client_that_connects_and_says_too_little_is_disconnected() {
+    let gateway = Gateway::new();
+    let (grpc, _task) = grpc::serve(&gateway).await;
+    let (http, _task) = http::serve(&gateway).await;
+    let mut sockets = Vec::new();
+    for address in [grpc, http] {
+        for said in ["", "PRI * HTTP/2.0\r\n"] {
+            let mut socket = TcpStream::connect(address).await.expect("connects");
+            socket.write_all(said.as_bytes()).await.expect("writes");
+            sockets.push(socket);
+        }
+    }
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    // From here on time passes as soon as nothing else happens.
+    tokio::time::pause();
+    for mut socket in sockets {
+        let mut said = Vec::new();
+        let read = tokio::time::timeout(4 * DEADLINE, socket.read_to_end(&mut said));
+        // However it ends.
+        let _ = read.await.expect("disconnected in time");
+    }
+}
+
+#[tokio::test]
+async fn an_old_connection_is_asked_to_go() {
+    let gateway = Gateway::new();
+    let (listener, address) = receiver_support::listener().await;
+    let options = stashgate::receiver::grpc::Options {
+        max_connections: 10,
+        max_connection_age: Duration::from_millis(100),
+    };
+    let served = stashgate::receiver::grpc::serve(listener, gateway.intake.clone(), options);
+    tokio::spawn(served);
+    let mut socket = TcpStream::connect(address).await.expect("connects");
+    let settings = [0, 0, 0, 4, 0, 0, 0, 0, 0];
+    let preface = [b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".as_slice(), &settings].concat();
+    socket.write_all(&preface).await.expect("writes");
+    let goaway = 7;
+    let asked = async {
+        loop {
+            let mut head = [0; 9];
+            socket.read_exact(&mut head).await.expect("a frame");
+            let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
+            let mut body = vec![0; length as usize];
+            socket.read_exact(&mut body).await.expect("a frame");
+            if head[3] == goaway {
+                return;
+            }
+        }
+    };
+    let asked = tokio::time::timeout(DEADLINE, asked).await;
+    asked.expect("asked in time");
+}
