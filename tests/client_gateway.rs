@@ -7,10 +7,10 @@ mod sink;
 #[path = "support/wire.rs"]
 mod wire;
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
 
-use gateway::{PATIENCE, Setup, eventually, free};
+use gateway::{PATIENCE, Setup, eventually};
 use rustix::process::Signal;
 use sink::Sink;
 use stashgate::client::{Batch, Client, Compression, Gather, Outcome, PushError, SendError, State};
@@ -152,9 +152,9 @@ async fn no_more_is_unanswered_than_the_window_holds() {
 
 #[tokio::test]
 async fn a_full_gateway_is_waited_for_until_it_has_drained() {
-    let nowhere = free();
+    let blocked = TcpListener::bind("127.0.0.1:0").expect("a port");
     let setup = Setup::new(
-        nowhere,
+        blocked.local_addr().expect("bound"),
         "[limits]\nmax_batch_bytes = \"64KiB\"\nmax_event_bytes = \"16KiB\"\n\
          [queues.logstash]\nmax_bytes = \"64KiB\"",
     );
@@ -177,7 +177,7 @@ async fn a_full_gateway_is_waited_for_until_it_has_drained() {
     let full = state.wait_for(|state| matches!(state, State::Retrying { .. }));
     let full = timeout(PATIENCE, full).await.expect("it fills up");
     eprintln!("{:?}", *full.expect("the client runs"));
-    let sink = Sink::start_at(nowhere);
+    let sink = Sink::serve(blocked);
     let report = timeout(PATIENCE, sender)
         .await
         .expect("drained")

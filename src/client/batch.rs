@@ -1,6 +1,7 @@
 //! A batch on the client's side.
 
 use bytes::Bytes;
+use memchr::memchr;
 
 use crate::batch::BatchId;
 
@@ -58,10 +59,24 @@ impl Batch {
 
 /// The lines that are not blank, without their line ends.
 fn events(ndjson: &[u8]) -> impl Iterator<Item = &[u8]> {
-    ndjson
-        .split(|byte| *byte == b'\n')
+    lines(ndjson)
         .map(|line| line.strip_suffix(b"\r").unwrap_or(line))
         .filter(|line| !is_blank(line))
+}
+
+fn lines(ndjson: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = ndjson;
+    std::iter::from_fn(move || {
+        if rest.is_empty() {
+            return None;
+        }
+        let (line, after) = match memchr(b'\n', rest) {
+            Some(end) => (&rest[..end], &rest[end + 1..]),
+            None => (rest, &rest[rest.len()..]),
+        };
+        rest = after;
+        Some(line)
+    })
 }
 
 /// Whether there is nothing but JSON's white space.

@@ -8,11 +8,12 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Mutex, mpsc};
+use tokio::sync::{Mutex, TryAcquireError, mpsc};
 use tokio::time::{Instant, sleep_until};
 
 use super::batch::is_blank;
 use super::outcome::Reply;
+use super::window::Place;
 use super::{Batch, Client, Closed, Failed, Outcome, SendError};
 
 /// When a block of single events is sent as a batch: at the first of these.
@@ -175,7 +176,6 @@ impl Shared {
 
     /// The same, if there is a place at once; else the block stays.
     fn try_send(&self, open: &mut Open) -> Result<(), PushError> {
-        use tokio::sync::TryAcquireError;
         match self.client.window.try_enter(open.block.len()) {
             Ok(place) => self.submit(open, Some(place)),
             Err(TryAcquireError::NoPermits) => Ok(()),
@@ -183,11 +183,7 @@ impl Shared {
         }
     }
 
-    fn submit(
-        &self,
-        open: &mut Open,
-        place: Option<super::window::Place>,
-    ) -> Result<(), PushError> {
+    fn submit(&self, open: &mut Open, place: Option<Place>) -> Result<(), PushError> {
         let batch = open.take();
         let reply = Reply::Call(Arc::clone(&self.on_outcome));
         let sent = match place {

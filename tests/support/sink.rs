@@ -21,11 +21,12 @@ pub(crate) struct Sink {
 
 impl Sink {
     pub(crate) fn start() -> Self {
-        Self::start_at(([127, 0, 0, 1], 0).into())
+        Self::serve(TcpListener::bind("127.0.0.1:0").expect("a port for the sink"))
     }
 
-    pub(crate) fn start_at(address: SocketAddr) -> Self {
-        let listener = TcpListener::bind(address).expect("a port for the sink");
+    /// Serves a listener; until then, whoever connects to it is left waiting as
+    /// by a Logstash that is blocked.
+    pub(crate) fn serve(listener: TcpListener) -> Self {
         let address = listener.local_addr().expect("bound");
         let sink = Self {
             address,

@@ -12,7 +12,11 @@ import time
 import grpc
 from stashgate.v1 import ingest_pb2, ingest_pb2_grpc
 
-AGAIN = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED)
+AGAIN = (
+    grpc.StatusCode.UNAVAILABLE,
+    grpc.StatusCode.RESOURCE_EXHAUSTED,
+    grpc.StatusCode.DEADLINE_EXCEEDED,
+)
 
 
 def new_batch_id():
@@ -33,7 +37,7 @@ def append(stub, events):
         try:
             return stub.Append(request, timeout=30)
         except grpc.RpcError as error:
-            if error.code() not in AGAIN + (grpc.StatusCode.DEADLINE_EXCEEDED,):
+            if error.code() not in AGAIN:
                 raise
         time.sleep(random.uniform(0, wait))
         wait = min(2 * wait, 15)

@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 use tokio::time::sleep_until;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::gather::{Gather, Numbered};
+use super::batches::{Batches, Numbered};
 use super::input::{Input, LONGEST_LINE, Piece};
 use super::show::Show;
 use super::summary::Summary;
@@ -48,7 +48,7 @@ struct Sent {
 
 pub(super) struct Job {
     client: Client,
-    gather: Gather,
+    batches: Batches,
     sent: VecDeque<Sent>,
     position: Arc<AtomicU64>,
     show: Show,
@@ -58,12 +58,12 @@ pub(super) struct Job {
 }
 
 impl Job {
-    pub(super) fn new(client: Client, to: &str, gather: Gather, input: &Input) -> Self {
+    pub(super) fn new(client: Client, to: &str, batches: Batches, input: &Input) -> Self {
         let show = Show::new(input.length);
         let outages = tokio::spawn(tell_outages(client.clone(), to.to_owned(), show.clone()));
         Self {
             client,
-            gather,
+            batches,
             sent: VecDeque::new(),
             position: Arc::clone(&input.position),
             show,
@@ -77,7 +77,7 @@ impl Job {
         let mut pieces = input.start();
         let mut end = self.read(&mut pieces).await;
         if !matches!(end, Stop::Refused { .. })
-            && let Some(last) = self.gather.take()
+            && let Some(last) = self.batches.take()
         {
             self.send(last).await;
         }
@@ -95,7 +95,7 @@ impl Job {
     async fn read(&mut self, pieces: &mut mpsc::Receiver<io::Result<Piece>>) -> Stop {
         loop {
             let room = self.sent.len() < OUTSTANDING;
-            let due = self.gather.due();
+            let due = self.batches.due();
             tokio::select! {
                 biased;
                 outcome = first_answer(&mut self.sent) => {
@@ -109,7 +109,7 @@ impl Job {
                     None => return Stop::Done,
                 },
                 () = sleep_until(due.unwrap_or_else(tokio::time::Instant::now)), if due.is_some() && room => {
-                    if let Some(batch) = self.gather.take() {
+                    if let Some(batch) = self.batches.take() {
                         self.send(batch).await;
                     }
                 }
@@ -121,13 +121,13 @@ impl Job {
         match piece {
             Piece::Lines(lines) => {
                 for line in lines.split_inclusive(|byte| *byte == b'\n') {
-                    if let Some(full) = self.gather.add(line) {
+                    if let Some(full) = self.batches.add(line) {
                         self.send(full).await;
                     }
                 }
             }
             Piece::TooLong => {
-                let line = self.gather.skip();
+                let line = self.batches.skip();
                 self.summary.too_long += 1;
                 let limit = bytesize::ByteSize(LONGEST_LINE as u64);
                 self.show
@@ -197,7 +197,7 @@ impl Job {
 
     pub(super) async fn finish(mut self, stop: Stop) -> Summary {
         self.show.end();
-        self.summary.lines = self.gather.lines();
+        self.summary.lines = self.batches.lines();
         self.summary.stopped = match stop {
             Stop::Done => None,
             Stop::Unreadable(error) => Some(format!("the input cannot be read: {error}")),

@@ -1,6 +1,6 @@
 //! `stashgate send`
 
-mod gather;
+mod batches;
 mod input;
 mod job;
 mod show;
@@ -14,7 +14,7 @@ use clap::{Args, ValueEnum};
 use super::{Exit, Failure, output};
 use crate::batch::QueueName;
 use crate::client::{Client, Compression};
-use gather::Gather;
+use batches::Batches;
 use input::Input;
 use job::{Job, Stop};
 
@@ -89,8 +89,8 @@ impl Send {
             Failure::new(Exit::Usage, what)
         })?;
         let bytes = usize::try_from(self.batch_bytes.as_u64()).unwrap_or(usize::MAX);
-        let gather = Gather::new(self.batch_events as usize, bytes);
-        let mut job = Job::new(client, &self.to, gather, &input);
+        let batches = Batches::new(self.batch_events as usize, bytes);
+        let mut job = Job::new(client, &self.to, batches, &input);
         let stop = tokio::select! {
             stop = job.run(input) => stop,
             _ = tokio::signal::ctrl_c() => Stop::Interrupted,

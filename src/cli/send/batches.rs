@@ -19,7 +19,7 @@ pub(super) struct Numbered {
 
 /// Puts batches together.
 #[derive(Debug)]
-pub(super) struct Gather {
+pub(super) struct Batches {
     most_events: usize,
     most_bytes: usize,
     line: u64,
@@ -28,7 +28,7 @@ pub(super) struct Gather {
     opened: Option<Instant>,
 }
 
-impl Gather {
+impl Batches {
     pub(super) fn new(most_events: usize, most_bytes: usize) -> Self {
         Self {
             most_events,
@@ -94,25 +94,25 @@ mod tests {
 
     #[test]
     fn blank_lines_are_not_sent_and_keep_their_numbers() {
-        let mut gather = Gather::new(10, 1_000);
+        let mut batches = Batches::new(10, 1_000);
         for line in ["{\"a\":1}\r\n", "\r\n", "  \n", "{\"a\":2}"] {
-            assert!(gather.add(line.as_bytes()).is_none());
+            assert!(batches.add(line.as_bytes()).is_none());
         }
-        let numbered = gather.take().expect("two events");
+        let numbered = batches.take().expect("two events");
         assert_eq!(numbered.lines, [1, 4]);
         assert_eq!(numbered.batch.events(), 2);
-        assert!(gather.take().is_none());
+        assert!(batches.take().is_none());
     }
 
     #[test]
     fn a_batch_ends_at_its_events_or_bytes() {
-        let mut by_events = Gather::new(2, 1_000);
+        let mut by_events = Batches::new(2, 1_000);
         assert!(by_events.add(b"{}\n").is_none());
         assert!(by_events.add(b"{}\n").is_none());
         let full = by_events.add(b"{}\n").expect("two are enough");
         assert_eq!(full.lines, [1, 2]);
 
-        let mut by_bytes = Gather::new(100, 6);
+        let mut by_bytes = Batches::new(100, 6);
         assert!(by_bytes.add(b"{}\n").is_none());
         assert!(by_bytes.add(b"{}\n").is_none());
         let full = by_bytes.add(b"{\"longer\":\"than a batch\"}\n");
