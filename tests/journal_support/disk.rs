@@ -57,6 +57,8 @@ pub struct Faults {
     pub read: bool,
     /// Syncs of segments wait until this is taken away.
     pub block_sync: bool,
+    /// Removals of segments wait until this is taken away.
+    pub block_remove: bool,
     /// What `free_bytes` says.
     pub free: u64,
 }
@@ -72,6 +74,7 @@ impl Default for Faults {
             sync_dir: false,
             read: false,
             block_sync: false,
+            block_remove: false,
             free: u64::MAX,
         }
     }
@@ -265,8 +268,11 @@ impl Files for Disk {
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
-        OsFiles.remove(path)?;
         let mut state = self.lock();
+        while state.faults.block_remove && name(path).ends_with(".seg") {
+            state = self.0.changed.wait(state).expect("no panic");
+        }
+        OsFiles.remove(path)?;
         state.done.push(format!("remove {}", name(path)));
         state.live.entry(dir(path)).or_default().remove(&name(path));
         Ok(())

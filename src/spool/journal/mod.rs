@@ -38,6 +38,7 @@ mod quarantine;
 mod queue;
 mod reader;
 mod recover;
+mod remover;
 mod retain;
 mod room;
 mod scan;
@@ -64,6 +65,7 @@ use crate::batch::{QueueName, UnixMillis};
 use files::{Files, OsFiles};
 use lock::Lock;
 use queue::{Message, Queue};
+use remover::Remover;
 use room::Room;
 use state::State;
 use writer::Writer;
@@ -108,8 +110,9 @@ impl Journal {
         let room = Room::new(&limits, options.max_bytes, options.max_in_flight_bytes);
         let mut queues = BTreeMap::new();
         let mut writers = Vec::new();
+        let (remover, remove) = Remover::new(files.clone());
         for (index, (name, _)) in options.queues.iter().enumerate() {
-            let writer = open_queue(&options, index, name, &files, &room)?;
+            let writer = open_queue(&options, index, name, (&files, &room, &remover))?;
             queues.insert(name.clone(), writer.queue.clone());
             writers.push(writer);
         }
@@ -120,8 +123,13 @@ impl Journal {
             lock: Some(lock),
         };
         for writer in writers {
-            running.threads.push(start(writer)?);
+            let name = format!("journal-{}", writer.queue.name);
+            running.threads.push(start(dir, name, || writer.run())?);
         }
+        // Last, as it ends after the writers.
+        running
+            .threads
+            .push(start(dir, "journal-remover".into(), remove)?);
         Ok(Self(Arc::new(Inner {
             queues,
             running: Mutex::new(running),
@@ -222,8 +230,7 @@ fn open_queue(
     options: &Options,
     index: usize,
     name: &QueueName,
-    files: &Arc<dyn Files>,
-    room: &Arc<Room>,
+    (files, room, remover): (&Arc<dyn Files>, &Arc<Room>, &Remover),
 ) -> Result<Writer, OpenError> {
     let dir = options.dir.join(name.as_str());
     files
@@ -245,7 +252,7 @@ fn open_queue(
         state,
         sender,
     ));
-    Ok(Writer::new(queue, inbox, options))
+    Ok(Writer::new(queue, inbox, remover.clone(), options))
 }
 
 /// Batches must not wait where no queue is configured: nobody would send them.
@@ -283,10 +290,13 @@ fn sync_folders(files: &dyn Files, dir: &Path) -> Result<(), OpenError> {
     }
 }
 
-fn start(writer: Writer) -> Result<JoinHandle<()>, OpenError> {
-    let dir = writer.queue.dir.clone();
-    thread::Builder::new()
-        .name(format!("journal-{}", writer.queue.name))
-        .spawn(move || writer.run())
-        .map_err(OpenError::io("start the thread for", &dir))
+fn start(
+    dir: &Path,
+    name: String,
+    run: impl FnOnce() + Send + 'static,
+) -> Result<JoinHandle<()>, OpenError> {
+    let thread = thread::Builder::new().name(name);
+    thread
+        .spawn(run)
+        .map_err(OpenError::io("start a thread for", dir))
 }

@@ -1,11 +1,12 @@
 //! Retention: a segment goes when every record in it is settled and it is past
 //! its time, or its room is needed. The oldest goes first and alone, so that
-//! what is stored has no holes. Unsettled records are never deleted.
+//! what is stored has no holes. Unsettled records are never deleted. For want of
+//! disk only one goes at a tick, so that no more of the archive is lost than
+//! needs be.
 
 use std::time::Duration;
 
 use super::layout::segment_path;
-use super::quarantine::remove_if_there;
 use super::writer::Writer;
 use crate::batch::UnixMillis;
 
@@ -15,20 +16,20 @@ const IDLE: Duration = Duration::from_secs(10);
 impl Writer {
     /// Removes segments, oldest first, as long as one may go.
     pub(super) fn retain(&mut self) {
-        let mut removed = false;
         while let Some((first, end)) = self.removable() {
             // The cursor file first: if it still asked for the segment after a
             // crash, its records would be taken for lost.
             if self.written_lowest < end {
                 self.write_cursor();
             }
-            if self.written_lowest < end || !self.remove(first) {
+            if self.written_lowest < end {
                 break;
             }
-            removed = true;
-        }
-        if removed && let Err(error) = self.queue.files.sync_dir(&self.queue.dir) {
-            self.poison("sync", &error);
+            self.remove(first);
+            if self.queue.room.is_disk_full() {
+                // Whether that was enough the next tick will see.
+                break;
+            }
         }
         if let Some((oldest, _)) = self.queue.look(|state| state.segments().oldest()) {
             // The statistics say since when records are stored.
@@ -59,17 +60,12 @@ impl Writer {
         go.then_some((oldest, end))
     }
 
-    fn remove(&mut self, first: u64) -> bool {
+    fn remove(&mut self, first: u64) {
         if self.log.active() == Some(first) {
             self.log.forget_segment();
         }
-        let path = segment_path(&self.queue.dir, first);
-        if let Err(error) = remove_if_there(&*self.queue.files, &path) {
-            tracing::warn!(segment = %path.display(), %error, "a settled segment cannot be removed; trying again");
-            return false;
-        }
         self.queue.change(|state| state.remove_segment(first));
-        true
+        self.remover.remove(segment_path(&self.queue.dir, first));
     }
 
     /// Acceptance time of the newest record in a segment, or of one shortly

@@ -19,6 +19,7 @@ use super::files::is_full;
 use super::log::{Log, StartError};
 use super::options::{Options, Sync};
 use super::queue::{Append, Message, Queue};
+use super::remover::Remover;
 use super::state::State;
 use crate::batch::Batch;
 use crate::metrics;
@@ -35,6 +36,7 @@ const TICK: Duration = Duration::from_millis(500);
 pub(super) struct Writer {
     pub(super) queue: Arc<Queue>,
     inbox: Receiver<Message>,
+    pub(super) remover: Remover,
     /// Received, to be handled next.
     held_back: Option<Message>,
     sync: Sync,
@@ -52,7 +54,12 @@ pub(super) struct Writer {
 
 impl Writer {
     /// For a queue whose cursor file shows the state it has.
-    pub(super) fn new(queue: Arc<Queue>, inbox: Receiver<Message>, options: &Options) -> Self {
+    pub(super) fn new(
+        queue: Arc<Queue>,
+        inbox: Receiver<Message>,
+        remover: Remover,
+        options: &Options,
+    ) -> Self {
         let (tail, changes, lowest) = queue.look(|s| (s.tail(), s.changes(), s.lowest_unsettled()));
         let log = Log::new(
             queue.files.clone(),
@@ -63,6 +70,7 @@ impl Writer {
         Self {
             queue,
             inbox,
+            remover,
             held_back: None,
             sync: options.sync,
             min_free_bytes: options.min_free_bytes,
@@ -85,8 +93,7 @@ impl Writer {
                 Some(Message::Append(append)) => self.round(append),
                 Some(Message::Checkpoint(done)) => {
                     self.tick();
-                    // A caller that stopped waiting does not want to know.
-                    let _ = done.send(());
+                    self.remover.answer(done);
                 }
                 Some(Message::Close) => return self.close(),
                 Some(Message::Abandon) => return,
@@ -194,7 +201,7 @@ impl Writer {
         }
     }
 
-    pub(super) fn poison(&mut self, doing: &str, error: &io::Error) -> AppendError {
+    fn poison(&mut self, doing: &str, error: &io::Error) -> AppendError {
         let reason = format!("cannot {doing} in {}: {error}", self.queue.dir.display());
         tracing::error!(
             queue = %self.queue.name, %reason,
