@@ -2,18 +2,20 @@
 //! file that changes it; always under the queue's lock, in short sections, and
 //! never while waiting for a disk.
 //!
-//! What waits is not counted but derived: `tail` and `head` carry the running
-//! sums of events and bytes before them. So the ledger's two sides come from
-//! different sources, and nothing is kept in memory for a record that waits.
+//! `snapshot` only looks. What waits is not counted but derived: `tail` and
+//! `head` carry the running sums of events and bytes before them. So the
+//! ledger's two sides come from different sources, and nothing is kept in memory
+//! for a record that waits.
+
+mod snapshot;
 
 use super::ahead::Ahead;
-use super::cursor::{Cursor, Unsettled};
+use super::cursor::Cursor;
 use super::held::{Held, HeldSet};
 use super::layout::{Position, Segments};
 use super::reader::Loaded;
 use crate::batch::{QueueName, UnixMillis};
 use crate::ledger::Ledger;
-use crate::spool::QueueStats;
 
 /// See the module.
 #[derive(Debug)]
@@ -330,73 +332,5 @@ impl State {
 
     pub(super) fn close(&mut self) {
         self.closed = true;
-    }
-
-    // Snapshots.
-
-    pub(super) fn changes(&self) -> u64 {
-        self.changes
-    }
-
-    pub(super) fn cursor(&self) -> Cursor {
-        let held = self.leased.iter().chain(self.returned.iter());
-        let mut unsettled: Vec<Unsettled> = held.map(|(s, held)| held.unsettled(s)).collect();
-        unsettled.sort_unstable_by_key(|record| record.sequence);
-        Cursor {
-            unsettled,
-            last_accepted: self.last_accepted,
-            quarantined_records: self.quarantined_records,
-            ..Cursor::new(self.segments.settle(self.head), self.tail, self.ledger)
-        }
-    }
-
-    /// All before this sequence is settled.
-    pub(super) fn lowest_unsettled(&self) -> u64 {
-        let held = [self.leased.first(), self.returned.first()];
-        let held = held.into_iter().flatten().map(|(sequence, _)| sequence);
-        let head = self.segments.settle(self.head).sequence;
-        held.min().map_or(head, |lowest| lowest.min(head))
-    }
-
-    /// Length of all records that are not settled, in bytes.
-    pub(super) fn unsettled_bytes(&self) -> u64 {
-        self.waiting_bytes() + self.leased.bytes()
-    }
-
-    fn waiting_bytes(&self) -> u64 {
-        let behind_head = self.segments.distance(self.tail) - self.segments.distance(self.head);
-        behind_head + self.returned.bytes()
-    }
-
-    fn waiting_events(&self) -> u64 {
-        self.tail.events - self.head.events + self.returned.events()
-    }
-
-    fn oldest_unsettled(&self) -> Option<UnixMillis> {
-        let waiting = (self.head.events < self.tail.events).then(|| {
-            let front = self.ahead.front();
-            front.map_or(self.waiting_since, |record| record.header.accepted_at)
-        });
-        let held = [self.leased.first(), self.returned.first()];
-        let held = held.into_iter().flatten().map(|(_, held)| held.accepted_at);
-        held.chain(waiting).min()
-    }
-
-    /// `full` is left to whoever knows the limits.
-    pub(super) fn stats(&self) -> QueueStats {
-        QueueStats {
-            queue: self.queue.clone(),
-            ledger: self.ledger,
-            waiting_events: self.waiting_events(),
-            waiting_bytes: self.waiting_bytes(),
-            leased_events: self.leased.events(),
-            leased_batches: self.leased.len() as u64,
-            oldest_unsettled: self.oldest_unsettled(),
-            stored_bytes: self.segments.bytes(),
-            stored_since: self.segments.oldest().and_then(|(_, s)| s.since),
-            quarantined_records: self.quarantined_records,
-            full: None,
-            poisoned: self.poisoned.clone(),
-        }
     }
 }
