@@ -3,7 +3,7 @@
 CARGO ?= cargo
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test lint bench doc ghz
+.PHONY: help demo run test lint bench doc loadtest ghz
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -28,6 +28,10 @@ bench: ## run the benchmarks
 
 doc: ## build the documentation of the code; warnings are errors
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps
+
+loadtest: ## what an event costs, beside bare relays (loadtest/README.md)
+	$(CARGO) build --release --bin stashgate --example loadtest
+	target/release/examples/loadtest run --results loadtest/results
 
 ghz: ## run ghz against the gateway (loadtest/ghz/README.md)
 	loadtest/ghz/run.sh
