@@ -111,7 +111,7 @@ fn subjects(scenario: &Scenario) -> &'static [What] {
 fn measure(scenario: &Scenario, what: &What, gateway: &Path) -> anyhow::Result<Figures> {
     let folder = tempfile::tempdir()?;
     let times = Arc::new(SendTimes::new(scenario.events, scenario.batch_events));
-    let mut sink = Sink::start(
+    let sink = Sink::start(
         ([127, 0, 0, 1], 0).into(),
         scenario.events,
         Arc::clone(&times),

@@ -3,16 +3,20 @@
 
 use std::io::Read;
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
-use hdrhistogram::sync::Recorder;
 use memchr::memmem::Finder;
 
 use crate::events::{SEQUENCE_DIGITS, SEQUENCE_KEY, read_digits};
+
+/// A histogram of microseconds, up to an hour.
+pub(crate) fn micros() -> anyhow::Result<Histogram<u64>> {
+    Ok(Histogram::new_with_bounds(1, 3_600_000_000, 3)?)
+}
 
 /// What arrived.
 pub(crate) struct Counts {
@@ -101,7 +105,7 @@ pub(crate) struct Sink {
     pub(crate) address: SocketAddr,
     /// What arrived.
     pub(crate) counts: Arc<Counts>,
-    arrivals: hdrhistogram::SyncHistogram<u64>,
+    arrivals: Arc<Mutex<Histogram<u64>>>,
     stop: Arc<AtomicBool>,
 }
 
@@ -115,8 +119,8 @@ impl Sink {
         let listener = TcpListener::bind(listen)?;
         let address = listener.local_addr()?;
         let counts = Arc::new(Counts::new(events));
-        let arrivals = Histogram::<u64>::new(3)?.into_sync();
-        let recorder = arrivals.recorder();
+        let arrivals = Arc::new(Mutex::new(micros()?));
+        let for_connections = Arc::clone(&arrivals);
         let stop = Arc::new(AtomicBool::new(false));
         let (for_thread, stopped) = (Arc::clone(&counts), Arc::clone(&stop));
         thread::spawn(move || {
@@ -125,8 +129,8 @@ impl Sink {
                     return;
                 }
                 let (counts, times) = (Arc::clone(&for_thread), Arc::clone(&times));
-                let recorder = recorder.clone();
-                thread::spawn(move || read(connection, &counts, &times, recorder));
+                let arrivals = Arc::clone(&for_connections);
+                thread::spawn(move || read(connection, &counts, &times, &arrivals));
             }
         });
         Ok(Self {
@@ -138,9 +142,8 @@ impl Sink {
     }
 
     /// From sending a batch to its first event's arrival, in microseconds.
-    pub(crate) fn arrivals(&mut self) -> Histogram<u64> {
-        self.arrivals.refresh_timeout(Duration::from_secs(1));
-        (*self.arrivals).clone()
+    pub(crate) fn arrivals(&self) -> Histogram<u64> {
+        self.arrivals.lock().expect("no holder panics").clone()
     }
 }
 
@@ -154,7 +157,7 @@ impl Drop for Sink {
 
 /// Reads until the sender half-closes; then the socket is dropped, which is
 /// the FIN the sender waits for.
-fn read(mut from: TcpStream, counts: &Counts, times: &SendTimes, mut arrivals: Recorder<u64>) {
+fn read(mut from: TcpStream, counts: &Counts, times: &SendTimes, arrivals: &Mutex<Histogram<u64>>) {
     let finder = Finder::new(SEQUENCE_KEY);
     let mut buffer = vec![0; 256 << 10];
     let mut kept = 0;
@@ -167,7 +170,7 @@ fn read(mut from: TcpStream, counts: &Counts, times: &SendTimes, mut arrivals: R
             }
             continue;
         };
-        count_lines(&buffer[..=end], &finder, counts, times, &mut arrivals);
+        count_lines(&buffer[..=end], &finder, counts, times, arrivals);
         buffer.copy_within(end + 1..filled, 0);
         kept = filled - end - 1;
     }
@@ -178,7 +181,7 @@ fn count_lines(
     finder: &Finder<'_>,
     counts: &Counts,
     times: &SendTimes,
-    arrivals: &mut Recorder<u64>,
+    arrivals: &Mutex<Histogram<u64>>,
 ) {
     for at in finder.find_iter(lines) {
         let Some(digits) = lines
@@ -192,7 +195,11 @@ fn count_lines(
         if event.is_multiple_of(times.batch_events)
             && let Some(micros) = times.since(event)
         {
-            arrivals.saturating_record(micros);
+            // Once a batch.
+            arrivals
+                .lock()
+                .expect("no holder panics")
+                .saturating_record(micros);
         }
         counts.count(event);
     }

@@ -16,7 +16,7 @@ use std::time::Instant;
 use hdrhistogram::Histogram;
 
 use crate::scenario::{Input, Scenario};
-use crate::sink::SendTimes;
+use crate::sink::{SendTimes, micros};
 use pace::Pace;
 
 /// What the generator saw.
@@ -34,7 +34,7 @@ impl Answers {
         Ok(Self {
             accepted: 0,
             rejected: 0,
-            latency: Histogram::new(3)?,
+            latency: micros()?,
         })
     }
 
