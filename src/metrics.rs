@@ -36,9 +36,10 @@ pub fn append_took(queue: &QueueName, took: Duration) {
     histogram!("stashgate_append_seconds", "queue" => queue.to_string()).record(took);
 }
 
-/// One `fdatasync` of the journal.
-pub fn sync_took(queue: &QueueName, took: Duration) {
-    histogram!("stashgate_sync_seconds", "queue" => queue.to_string()).record(took);
+/// One `fdatasync` of a journal. `store`: `spool` or `dead_letters`.
+pub fn sync_took(store: &'static str, queue: &QueueName, took: Duration) {
+    histogram!("stashgate_sync_seconds", "store" => store, "queue" => queue.to_string())
+        .record(took);
 }
 
 /// A batch left through an endpoint. `result`: `confirmed`, `written`,
@@ -111,7 +112,7 @@ pub(crate) fn describe() {
             "stashgate_append_seconds",
             "From a batch being read to its answer.",
         ),
-        ("stashgate_sync_seconds", "One sync of the journal."),
+        ("stashgate_sync_seconds", "One sync of a journal."),
         (
             "stashgate_confirm_seconds",
             "From the first byte of a stretch to its confirmation.",

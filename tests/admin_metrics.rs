@@ -78,4 +78,10 @@ async fn the_page_lists_what_a_scrape_of_a_gateway_gives() {
     ] {
         assert!(scrape.lines().any(|l| l == line), "no {line} in\n{scrape}");
     }
+    for syncs in [
+        "stashgate_sync_seconds_count{store=\"spool\",queue=\"logstash\"}",
+        "stashgate_sync_seconds_count{store=\"dead_letters\",queue=\"door\"}",
+    ] {
+        assert!(scrape.contains(syncs), "no {syncs} in\n{scrape}");
+    }
 }

@@ -35,6 +35,7 @@ async fn an_upgrade_of_logstash_under_load_loses_nothing() {
         min_free_bytes: 0,
         max_bytes: 1 << 30,
         max_in_flight_bytes: 64 << 20,
+        store: "spool",
         retention: Duration::ZERO,
         queues: vec![(queue.clone(), 1 << 30)],
     };

@@ -39,6 +39,7 @@ pub(crate) fn journal(dir: &Path, sync: Sync) -> Spool {
         min_free_bytes: 0,
         max_bytes: 1 << 40,
         max_in_flight_bytes: 64 << 20,
+        store: "spool",
         retention: Duration::ZERO,
         queues: vec![(QueueName::default(), 1 << 40)],
     };

@@ -133,6 +133,7 @@ impl DeadLetters {
             min_free_bytes,
             max_bytes: max_bytes.saturating_mul(PLACES.len() as u64),
             max_in_flight_bytes: 32 << 20,
+            store: "dead_letters",
             retention: Duration::MAX,
             queues: PLACES
                 .iter()

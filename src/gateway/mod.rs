@@ -236,6 +236,7 @@ fn journal_options(config: &Config) -> journal::Options {
         min_free_bytes: config.spool.journal.min_free_bytes.0,
         max_bytes: config.spool.max_bytes.0,
         max_in_flight_bytes: config.limits.max_in_flight_bytes.0 as usize,
+        store: "spool",
         retention: config.archive.retention,
         queues: queues
             .map(|(name, queue)| (name.clone(), queue.max_bytes.0))

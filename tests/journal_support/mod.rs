@@ -29,6 +29,7 @@ pub fn options(dir: &Path) -> Options {
         min_free_bytes: 0,
         max_bytes: 1 << 40,
         max_in_flight_bytes: 64 << 20,
+        store: "spool",
         retention: Duration::from_secs(7 * 24 * 3600),
         queues: vec![(QueueName::default(), 1 << 40)],
     }

@@ -191,6 +191,7 @@ fn open(dir: &Path, queues: &[(QueueName, u64)], disk: Disk) -> Journal {
         min_free_bytes: 0,
         max_bytes: 4 << 30,
         max_in_flight_bytes: 64 << 20,
+        store: "spool",
         retention: Duration::ZERO,
         queues: queues.to_vec(),
     };

@@ -48,6 +48,7 @@ impl Queue {
             min_free_bytes: 0,
             max_bytes: 1 << 30,
             max_in_flight_bytes: 64 << 20,
+            store: "spool",
             retention: Duration::ZERO,
             queues: vec![(QueueName::default(), 1 << 30)],
         };

@@ -34,6 +34,8 @@ pub struct Options {
     pub max_in_flight_bytes: usize,
     /// How long settled batches are kept, for replay; zero: not at all.
     pub retention: Duration,
+    /// What its metrics call it: its queues' names need not be its own.
+    pub store: &'static str,
     /// The queues, each with the most bytes of unsettled batches it may hold.
     pub queues: Vec<(QueueName, u64)>,
 }

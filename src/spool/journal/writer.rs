@@ -42,6 +42,8 @@ pub(super) struct Writer {
     sync: Sync,
     min_free_bytes: u64,
     pub(super) retention: Duration,
+    /// What the metrics call the journal.
+    store: &'static str,
     pub(super) log: Log,
     unsynced: bool,
     next_tick: Instant,
@@ -75,6 +77,7 @@ impl Writer {
             sync: options.sync,
             min_free_bytes: options.min_free_bytes,
             retention: options.retention,
+            store: options.store,
             log,
             unsynced: false,
             next_tick: Instant::now(),
@@ -184,7 +187,7 @@ impl Writer {
     fn sync(&mut self) -> Result<(), AppendError> {
         let started = Instant::now();
         let synced = self.log.sync();
-        metrics::sync_took(&self.queue.name, started.elapsed());
+        metrics::sync_took(self.store, &self.queue.name, started.elapsed());
         synced.map_err(|error| self.poison("sync", &error))
     }
 
