@@ -1,4 +1,5 @@
-//! What the process hears when it is to stop.
+//! What the process hears when it is to stop, or to read its configuration
+//! again.
 
 use std::io;
 
@@ -27,5 +28,24 @@ impl Signals {
             _ = self.terminate.recv() => "SIGTERM",
             _ = self.interrupt.recv() => "SIGINT",
         }
+    }
+}
+
+/// SIGHUP: the configuration is to be read again. Several that come while nobody
+/// waits count as one. Not part of [`Signals`], so that what does not reload
+/// still ends with its terminal.
+#[derive(Debug)]
+pub struct Reloads(Signal);
+
+impl Reloads {
+    /// Takes the signal over from the system's default, which is to die.
+    pub fn listen() -> io::Result<Self> {
+        signal(SignalKind::hangup()).map(Self)
+    }
+
+    /// Waits for the next one.
+    pub async fn next(&mut self) {
+        // `None` would mean that no signal comes any more, which does not happen.
+        let _ = self.0.recv().await;
     }
 }

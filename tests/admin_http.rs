@@ -35,11 +35,12 @@ fn status(state: State) -> Status {
 async fn serve(state: State, ago: Duration, token: Option<&str>) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("bound");
     let address = listener.local_addr().expect("bound");
+    let token = token.map(Secret::new);
     let admin = Admin {
         status: Box::new(move || status(state)),
         since_last_tick: Box::new(move || ago),
         metrics: Metrics::of_process(),
-        token: token.map(Secret::new),
+        token: Box::new(move || token.clone()),
     };
     tokio::spawn(admin::serve(
         listener,

@@ -25,8 +25,8 @@ pub(super) async fn guard(
     next: Next,
 ) -> Response {
     let host = host(&request);
-    let refusal = match &admin.token {
-        Some(token) => check_token(request.headers(), token),
+    let refusal = match (admin.token)() {
+        Some(token) => check_token(request.headers(), &token),
         None => check_host(host.as_ref()),
     };
     let refusal = refusal.and_then(|()| check_origin(request.headers(), host.as_ref()));

@@ -40,8 +40,8 @@ pub struct Admin {
     pub since_last_tick: Box<dyn Fn() -> Duration + Send + Sync>,
     /// What was counted since the start.
     pub metrics: Metrics,
-    /// The token that callers must bring.
-    pub token: Option<Secret>,
+    /// Gives the token that callers must bring now.
+    pub token: Box<dyn Fn() -> Option<Secret> + Send + Sync>,
 }
 
 /// The routes.

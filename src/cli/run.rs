@@ -7,9 +7,9 @@ use tokio::runtime::{Builder, Runtime};
 use super::settings::Settings;
 use super::{Exit, Failure, output};
 use crate::config::Config;
-use crate::gateway::Gateway;
+use crate::gateway::{Gateway, Reloaded};
 use crate::log::escape;
-use crate::shutdown::Signals;
+use crate::shutdown::{Reloads, Signals};
 use crate::status::{Listener, Status};
 
 /// Run the gateway.
@@ -21,6 +21,10 @@ use crate::status::{Listener, Status};
 /// SIGTERM or SIGINT: new work is refused, what is in hand is finished, exit 0
 /// within 25 seconds. A second signal ends it at once; nothing that was answered
 /// is lost.
+///
+/// SIGHUP: the configuration is read again, from the same places. Limits, the
+/// admin token and outputs change at once; the log says what changed and what
+/// needs a restart. A configuration that is wrong changes nothing.
 #[derive(Debug, Args)]
 pub(super) struct Run {
     #[command(flatten)]
@@ -32,7 +36,7 @@ impl Run {
         let config = self.settings.load()?;
         raise_open_files();
         let runtime = runtime()?;
-        let exit = runtime.block_on(serve(config));
+        let exit = runtime.block_on(serve(config, &self.settings));
         // A thread that hangs on the disk does not hold the end up.
         runtime.shutdown_background();
         exit
@@ -47,22 +51,30 @@ pub(super) fn runtime() -> Result<Runtime, Failure> {
         .map_err(|error| Failure::new(Exit::Start, format!("cannot start threads: {error}")))
 }
 
-async fn serve(config: Config) -> Result<Exit, Failure> {
+async fn serve(config: Config, settings: &Settings) -> Result<Exit, Failure> {
     let mut signals = Signals::listen().map_err(|error| Failure::new(Exit::Start, error))?;
+    let mut reloads = Reloads::listen().map_err(|error| Failure::new(Exit::Start, error))?;
     let outputs = outputs(&config);
     let started = tokio::select! {
         started = Gateway::start(config) => started,
         _ = signals.next() => return Ok(Exit::Done),
     };
-    let gateway = started.map_err(|error| Failure::new(Exit::Start, error))?;
+    let mut gateway = started.map_err(|error| Failure::new(Exit::Start, error))?;
     output::print(banner(&gateway.status(), &outputs));
 
-    let exit = tokio::select! {
-        signal = signals.next() => {
+    let exit = loop {
+        let signal = tokio::select! {
+            signal = signals.next() => Some(signal),
+            () = gateway.broken() => break Exit::Start,
+            () = reloads.next() => tokio::select! {
+                signal = signals.next() => Some(signal),
+                () = reload(&mut gateway, settings) => None,
+            },
+        };
+        if let Some(signal) = signal {
             tracing::info!(signal, "stopping: finishing what is in hand");
-            Exit::Done
+            break Exit::Done;
         }
-        () = gateway.broken() => Exit::Start,
     };
     tokio::select! {
         () = gateway.stop() => {
@@ -74,6 +86,35 @@ async fn serve(config: Config) -> Result<Exit, Failure> {
             Ok(Exit::Forced)
         }
     }
+}
+
+/// Reads the configuration again, and says what came of it.
+async fn reload(gateway: &mut Gateway, settings: &Settings) {
+    let config = match settings.load() {
+        Ok(config) => config,
+        Err(failure) => {
+            tracing::error!("not reloaded; what was in force stays in force");
+            for line in failure.to_string().lines() {
+                tracing::error!("{line}");
+            }
+            return;
+        }
+    };
+    let Reloaded {
+        applied,
+        needs_restart,
+    } = gateway.reload(&config).await;
+    for change in &applied {
+        tracing::info!("reloaded {change}");
+    }
+    for change in &needs_restart {
+        tracing::warn!("takes effect after a restart: {change}");
+    }
+    tracing::info!(
+        applied = applied.len(),
+        needs_restart = needs_restart.len(),
+        "the configuration was read again"
+    );
 }
 
 /// Each connection is a file; the usual soft limit of 1024 is for programs that

@@ -15,6 +15,13 @@ pub(super) type Finding = (String, String);
 /// close costs a local port for a minute.
 const MAX_CONNECTIONS: usize = 256;
 
+impl Config {
+    /// Whether nothing is wrong with it, as a start requires.
+    pub(crate) fn fits_together(&self) -> bool {
+        check(self).is_empty()
+    }
+}
+
 /// Everything that does not fit.
 pub(super) fn check(config: &Config) -> Vec<Finding> {
     let mut found = Vec::new();

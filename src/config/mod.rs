@@ -4,9 +4,10 @@
 //! what comes later wins (`load`). A key that does not exist is an error that
 //! names the nearest one that does (`schema`); what fits together badly is an
 //! error that says what to do (`check`); what works but is weaker than it could
-//! be is said at start (`weakness`).
+//! be is said at start (`weakness`). What a reload changes is told by `diff`.
 
 mod check;
+mod diff;
 mod load;
 mod place;
 mod schema;
@@ -24,6 +25,7 @@ use serde::{Deserialize, Serialize};
 use crate::batch::QueueName;
 use crate::spool::journal::Sync;
 
+pub use diff::Change;
 pub use load::{ConfigError, Origin, Problem, Sources};
 pub use place::{fleeting, nearest_existing};
 pub use units::Secret;
@@ -339,7 +341,7 @@ impl Default for Queue {
 }
 
 /// `[queues.NAME.output]`
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Output {
     /// What the hosts speak.

@@ -37,7 +37,8 @@ pub struct EndpointStatus {
     pub since: UnixMillis,
     /// The last thing that went wrong, since the last confirmation.
     pub last_error: Option<String>,
-    /// Events confirmed (or written) through it since the gateway started.
+    /// Events confirmed (or written) through it since the gateway started, or its
+    /// output was changed.
     pub confirmed_events: u64,
     /// Failures in a row.
     pub consecutive_failures: u32,

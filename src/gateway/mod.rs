@@ -17,28 +17,33 @@
 //! What is not settled by then is leased again after the next start: a stop
 //! never changes what becomes of a batch.
 
+mod forwarders;
 mod listeners;
 mod observe;
 mod receivers;
+mod reload;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytesize::ByteSize;
 use tokio::net::TcpListener;
 use tokio::time::timeout;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
+use forwarders::Forwarders;
 pub use listeners::BindError;
 use listeners::Listeners;
 use observe::{Shared, Stages};
+pub use reload::Reloaded;
 
 use crate::admin;
 use crate::config::{Config, SpoolKind};
 use crate::dead_letter::DeadLetters;
-use crate::forwarder::Forwarder;
+use crate::receiver::Intake;
 use crate::spool::Spool;
 use crate::spool::journal::{self, Journal, OpenError};
 use crate::status::Status;
@@ -54,7 +59,10 @@ pub struct Gateway {
     shared: Arc<Shared>,
     spool: Spool,
     letters: DeadLetters,
-    forwarders: Arc<[Forwarder]>,
+    forwarders: Arc<Forwarders>,
+    intake: Intake,
+    /// `limits.max_batch_bytes` at the start: the gRPC transport takes no more.
+    most_batch_bytes: ByteSize,
     /// Ends receivers and forwarders.
     closing: CancellationToken,
     /// Cancelled when a receiver ended by itself.
@@ -104,15 +112,18 @@ impl Gateway {
         background.spawn(serve_admin(admin, shared.clone(), end.clone()));
         let end = end.drop_guard();
 
-        let (spool, letters) = open(shared.config()).await?;
+        let config = shared.config();
+        let (spool, letters) = open(config.clone()).await?;
         let closing = CancellationToken::new();
-        let forwarders = start_forwarders(shared.config(), &spool, &letters, &closing);
+        let forwarders = Arc::new(Forwarders::start(&config, &spool, &letters, &closing));
         shared.opened(Stages {
             spool: spool.clone(),
             letters: letters.clone(),
             forwarders: forwarders.clone(),
         });
         let gateway = Self {
+            intake: receivers::intake(&config, &spool, &letters, &closing),
+            most_batch_bytes: config.limits.max_batch_bytes,
             shared,
             spool,
             letters,
@@ -148,13 +159,7 @@ impl Gateway {
         self.shared.drain();
         self.closing.cancel();
         self.receivers.close();
-        let stages = async {
-            tokio::join!(self.receivers.wait(), async {
-                for forwarder in self.forwarders.iter() {
-                    forwarder.join().await;
-                }
-            })
-        };
+        let stages = async { tokio::join!(self.receivers.wait(), self.forwarders.join()) };
         if timeout(STAGES_PATIENCE, stages).await.is_err() {
             tracing::warn!(
                 "some work in hand did not end in time; it is sent again after the next start"
@@ -180,20 +185,19 @@ impl Gateway {
 }
 
 async fn serve_admin(listener: TcpListener, shared: Arc<Shared>, end: CancellationToken) {
-    let (token, metrics) = (shared.config().admin.token.clone(), shared.metrics());
-    let pulse = shared.clone();
+    let (pulse, tokens) = (shared.clone(), shared.clone());
+    let metrics = shared.metrics();
     let admin = admin::Admin {
         status: Box::new(move || shared.status()),
         since_last_tick: Box::new(move || pulse.since_last_tick()),
         metrics,
-        token,
+        token: Box::new(move || tokens.config().admin.token.clone()),
     };
     admin::serve(listener, admin::router(admin), end).await;
 }
 
 /// Opens what is kept on disk. Recovery reads, so it has a thread of its own.
-async fn open(config: &Config) -> Result<(Spool, DeadLetters), StartError> {
-    let config = config.clone();
+async fn open(config: Arc<Config>) -> Result<(Spool, DeadLetters), StartError> {
     tokio::task::spawn_blocking(move || open_blocking(&config))
         .await
         .expect("invariant: opening does not panic, and nobody aborts it")
@@ -242,25 +246,4 @@ fn journal_options(config: &Config) -> journal::Options {
             .map(|(name, queue)| (name.clone(), queue.max_bytes.0))
             .collect(),
     }
-}
-
-fn start_forwarders(
-    config: &Config,
-    spool: &Spool,
-    letters: &DeadLetters,
-    closing: &CancellationToken,
-) -> Arc<[Forwarder]> {
-    let queues = config.queues.iter();
-    queues
-        .map(|(name, queue)| {
-            let output = queue.output.clone();
-            Forwarder::start(
-                name.clone(),
-                output,
-                spool.clone(),
-                letters.clone(),
-                closing.clone(),
-            )
-        })
-        .collect()
 }

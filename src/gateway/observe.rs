@@ -5,11 +5,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwap;
+
+use super::forwarders::Forwarders;
 use crate::admin::Metrics;
 use crate::batch::UnixMillis;
 use crate::config::{Config, fleeting};
 use crate::dead_letter::DeadLetters;
-use crate::forwarder::{EndpointState, Forwarder, HostStatus};
+use crate::forwarder::{EndpointState, HostStatus};
 use crate::spool::{QueueStats, Spool};
 use crate::status::{Endpoint, Listener, QueueStatus, Sampler, State, Status};
 
@@ -19,15 +22,17 @@ const SAMPLE_EVERY: Duration = Duration::from_secs(1);
 pub(super) struct Stages {
     pub(super) spool: Spool,
     pub(super) letters: DeadLetters,
-    pub(super) forwarders: Arc<[Forwarder]>,
+    pub(super) forwarders: Arc<Forwarders>,
 }
 
 /// What the admin address sees of a gateway, from its first moment on.
 pub(super) struct Shared {
-    config: Config,
+    /// What is in force.
+    config: ArcSwap<Config>,
     listeners: Vec<Listener>,
     started_at: UnixMillis,
-    warnings: Vec<String>,
+    /// What is wrong with the data folder, if anything.
+    fleeting: Option<String>,
     stages: OnceLock<Stages>,
     draining: AtomicBool,
     sampler: Mutex<Sampler>,
@@ -36,11 +41,9 @@ pub(super) struct Shared {
 
 impl Shared {
     pub(super) fn new(config: Config, listeners: Vec<Listener>) -> Self {
-        let mut warnings = config.weaknesses();
-        warnings.extend(fleeting(&config.data_dir));
         Self {
-            warnings,
-            config,
+            fleeting: fleeting(&config.data_dir),
+            config: ArcSwap::from_pointee(config),
             listeners,
             started_at: UnixMillis::now(),
             stages: OnceLock::new(),
@@ -50,8 +53,12 @@ impl Shared {
         }
     }
 
-    pub(super) fn config(&self) -> &Config {
-        &self.config
+    pub(super) fn config(&self) -> Arc<Config> {
+        self.config.load_full()
+    }
+
+    pub(super) fn set_config(&self, config: Arc<Config>) {
+        self.config.store(config);
     }
 
     pub(super) fn metrics(&self) -> Metrics {
@@ -95,7 +102,8 @@ impl Shared {
 
     pub(super) fn status(&self) -> Status {
         let stages = self.stages.get();
-        let queues: Vec<_> = stages.map(|s| self.queues(s)).unwrap_or_default();
+        let config = self.config();
+        let queues: Vec<_> = stages.map(|s| self.queues(s, &config)).unwrap_or_default();
         let letters = stages.map(|stages| stages.letters.stats());
         let poisoned = queues.iter().any(|queue| queue.stats.poisoned.is_some());
         let state = if self.draining.load(Ordering::Relaxed) {
@@ -112,35 +120,32 @@ impl Shared {
             state,
             started_at: self.started_at,
             at: UnixMillis::now(),
-            data_dir: self.config.data_dir.clone(),
+            data_dir: config.data_dir.clone(),
             listeners: self.listeners.clone(),
-            warnings: self
-                .warnings
-                .iter()
-                .cloned()
-                .chain(alarms(&queues))
-                .collect(),
+            warnings: self.warnings(&config).chain(alarms(&queues)).collect(),
             queues,
             dead_letters: letters,
         }
     }
 
-    fn queues(&self, stages: &Stages) -> Vec<QueueStatus> {
+    fn warnings(&self, config: &Config) -> impl Iterator<Item = String> {
+        let weaknesses = config.weaknesses().into_iter();
+        weaknesses.chain(self.fleeting.clone())
+    }
+
+    fn queues(&self, stages: &Stages, config: &Config) -> Vec<QueueStatus> {
         let stats = stages.spool.stats();
         stats
             .into_iter()
-            .map(|stats| self.queue(stages, stats))
+            .map(|stats| self.queue(stages, config, stats))
             .collect()
     }
 
-    fn queue(&self, stages: &Stages, stats: QueueStats) -> QueueStatus {
-        let max_bytes = self
-            .config
-            .queues
-            .get(&stats.queue)
-            .map_or(0, |q| q.max_bytes.0);
+    fn queue(&self, stages: &Stages, config: &Config, stats: QueueStats) -> QueueStatus {
+        let settings = config.queues.get(&stats.queue);
+        let max_bytes = settings.map_or(0, |settings| settings.max_bytes.0);
         let sampler = self.sampler.lock().unwrap_or_else(PoisonError::into_inner);
-        let forwarders = stages.forwarders.iter().map(Forwarder::status);
+        let forwarders = stages.forwarders.status().into_iter();
         let own = forwarders.filter(|forwarder| forwarder.queue == stats.queue);
         QueueStatus {
             max_bytes,

@@ -2,22 +2,19 @@
 
 use std::future::Future;
 
+use tokio_util::sync::CancellationToken;
+
 use super::Gateway;
 use super::listeners::{Bound, Kind};
 use crate::config::Config;
+use crate::dead_letter::DeadLetters;
 use crate::event;
 use crate::receiver::{Intake, grpc, http, tcp};
+use crate::spool::Spool;
 
 impl Gateway {
     pub(super) fn start_receivers(&self, bound: Vec<Bound>) {
-        let config = self.shared.config();
-        let intake = Intake::new(
-            self.spool.clone(),
-            self.letters.clone(),
-            limits(config),
-            config.queues.keys().cloned(),
-            self.closing.clone(),
-        );
+        let config = &*self.shared.config();
         for Bound {
             name,
             kind,
@@ -25,7 +22,7 @@ impl Gateway {
             ..
         } in bound
         {
-            let intake = intake.clone();
+            let intake = self.intake.clone();
             match kind {
                 Kind::Grpc => self.watch(name, grpc::serve(listener, intake, grpc_options(config))),
                 Kind::Http => {
@@ -69,7 +66,23 @@ async fn never_fails(serve: impl Future<Output = ()>) -> Result<(), std::convert
     Ok(())
 }
 
-fn limits(config: &Config) -> event::Limits {
+/// The one way in, for all receivers.
+pub(super) fn intake(
+    config: &Config,
+    spool: &Spool,
+    letters: &DeadLetters,
+    closing: &CancellationToken,
+) -> Intake {
+    Intake::new(
+        spool.clone(),
+        letters.clone(),
+        limits(config),
+        config.queues.keys().cloned(),
+        closing.clone(),
+    )
+}
+
+pub(super) fn limits(config: &Config) -> event::Limits {
     event::Limits {
         max_event_bytes: config.limits.max_event_bytes.0 as usize,
         max_batch_bytes: config.limits.max_batch_bytes.0 as usize,

@@ -99,6 +99,7 @@ pub struct Endpoint {
     pub since: UnixMillis,
     /// What went wrong last.
     pub detail: Option<String>,
-    /// Events confirmed (or written) through it since the gateway started.
+    /// Events confirmed (or written) through it since the gateway started, or its
+    /// output was changed.
     pub confirmed_events: u64,
 }

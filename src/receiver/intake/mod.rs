@@ -21,6 +21,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 
@@ -57,7 +58,7 @@ pub struct Intake(Arc<Shared>);
 struct Shared {
     spool: Spool,
     letters: DeadLetters,
-    limits: Limits,
+    limits: ArcSwap<Limits>,
     queues: HashMap<String, QueueName>,
     closing: CancellationToken,
 }
@@ -79,15 +80,20 @@ impl Intake {
         Self(Arc::new(Shared {
             spool,
             letters,
-            limits,
+            limits: ArcSwap::from_pointee(limits),
             queues,
             closing,
         }))
     }
 
-    /// What a batch may measure.
-    pub fn limits(&self) -> &Limits {
-        &self.0.limits
+    /// What a batch may measure now.
+    pub fn limits(&self) -> Limits {
+        **self.0.limits.load()
+    }
+
+    /// Sets what a batch may measure from now on.
+    pub fn set_limits(&self, limits: Limits) {
+        self.0.limits.store(Arc::new(limits));
     }
 
     /// Cancelled when the gateway is stopping.
@@ -118,11 +124,26 @@ impl Intake {
         id: Option<BatchId>,
         patience: Patience,
     ) -> Result<Admitted, Refusal> {
+        self.admit_within(&self.limits(), source, queue, payload, id, patience)
+            .await
+    }
+
+    /// Like [`Intake::admit`], for a receiver that has measured by `limits`
+    /// already and could not refuse what they allowed.
+    pub(super) async fn admit_within(
+        &self,
+        limits: &Limits,
+        source: Source,
+        queue: &str,
+        payload: Payload,
+        id: Option<BatchId>,
+        patience: Patience,
+    ) -> Result<Admitted, Refusal> {
         let begun = Instant::now();
         let queue = self.queue(queue)?;
-        payload.measure(self.limits())?;
+        payload.measure(limits)?;
         let permit = self.room(&queue, payload.room(), patience).await?;
-        let validated = payload.validate(self.limits())?;
+        let validated = payload.validate(limits)?;
         Ok(self.admitted(source, queue, id, begun, permit, validated))
     }
 

@@ -124,6 +124,8 @@ struct Reader {
     intake: Intake,
     queue: QueueName,
     socket: Socket,
+    /// What the next chunk is cut by, and admitted by.
+    limits: Limits,
     gather: Gather,
     /// When the oldest whole line in the buffer has waited long enough.
     due: Option<Instant>,
@@ -133,8 +135,10 @@ struct Reader {
 
 impl Reader {
     fn new(connection: &Connection, socket: Socket, stop: CancellationToken) -> Self {
+        let limits = connection.intake.limits();
         Self {
-            gather: Gather::new(bounds(connection.intake.limits())),
+            gather: Gather::new(bounds(&limits)),
+            limits,
             intake: connection.intake.clone(),
             queue: connection.queue.clone(),
             socket,
@@ -146,6 +150,7 @@ impl Reader {
 
     async fn chunk(&mut self) -> Option<Chunk> {
         while !self.ended {
+            self.follow_limits();
             if let Some(chunk) = self.gather.full() {
                 self.due = None;
                 return Some(chunk);
@@ -164,6 +169,13 @@ impl Reader {
             .full()
             .or_else(|| self.gather.cut())
             .or_else(|| self.gather.last())
+    }
+
+    /// What was cut cannot be refused any more, so the limits change only between
+    /// two chunks.
+    fn follow_limits(&mut self) {
+        self.limits = self.intake.limits();
+        self.gather.set_bounds(bounds(&self.limits));
     }
 
     /// Reads once; whether something came before the lines at hand were due.
@@ -189,8 +201,9 @@ impl Reader {
         match chunk {
             Chunk::Lines(lines) => {
                 let payload = Payload::Ndjson(lines);
+                let (limits, patience) = (&self.limits, Patience::UntilRoom);
                 self.intake
-                    .admit(Source::Tcp, queue, payload, None, Patience::UntilRoom)
+                    .admit_within(limits, Source::Tcp, queue, payload, None, patience)
                     .await
             }
             Chunk::Overlong { beginning, length } => {

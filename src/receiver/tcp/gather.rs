@@ -83,6 +83,11 @@ impl Gather {
         }
     }
 
+    /// What chunks may measure from now on.
+    pub(super) fn set_bounds(&mut self, bounds: Bounds) {
+        self.bounds = bounds;
+    }
+
     /// Where to read to; call [`Gather::received`] afterwards.
     pub(super) fn buffer(&mut self) -> &mut BytesMut {
         if self.buffer.capacity() - self.buffer.len() < LEAST_READ {

@@ -1,0 +1,140 @@
+//! What differs between two configurations, key by key.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use toml::{Table, Value};
+
+use super::Config;
+use super::schema::Path;
+
+/// A setting that differs. Secrets are not shown.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    /// Its path; that of a whole section if only one side has the section.
+    pub key: String,
+    /// The old value as TOML; `None`: there was none.
+    pub old: Option<String>,
+    /// The new value as TOML; `None`: there is none.
+    pub new: Option<String>,
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let value = |value: &Option<String>| value.clone().unwrap_or_else(|| "nothing".into());
+        write!(
+            f,
+            "{}: {} -> {}",
+            self.key,
+            value(&self.old),
+            value(&self.new)
+        )
+    }
+}
+
+impl Config {
+    /// What is different in `new`, in the order of the keys.
+    pub fn changes(&self, new: &Self) -> Vec<Change> {
+        let mut found = Vec::new();
+        compare(&mut Path::new(), &self.table(), &new.table(), &mut found);
+        // As TOML one secret looks like another.
+        if let (Some(old), Some(new)) = (&self.admin.token, &new.admin.token)
+            && old != new
+        {
+            found.push(Change {
+                key: "admin.token".into(),
+                old: Some(format!("{old:?}")),
+                new: Some(format!("{new:?}")),
+            });
+        }
+        found
+    }
+
+    fn table(&self) -> Table {
+        let shown = Self {
+            // A path need not be text, TOML has to be.
+            data_dir: self.data_dir.to_string_lossy().into_owned().into(),
+            ..self.clone()
+        };
+        Table::try_from(shown).expect("invariant: every setting can be written as TOML")
+    }
+}
+
+fn compare(path: &mut Path, old: &Table, new: &Table, found: &mut Vec<Change>) {
+    let keys: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
+    for key in keys {
+        path.push(key.clone());
+        match (old.get(key), new.get(key)) {
+            (Some(Value::Table(old)), Some(Value::Table(new))) => compare(path, old, new, found),
+            (old, new) if old != new => found.push(Change {
+                key: path.join("."),
+                old: old.map(Value::to_string),
+                new: new.map(Value::to_string),
+            }),
+            _ => {}
+        }
+        path.pop();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Queue, Secret};
+
+    fn said(old: &Config, new: &Config) -> Vec<String> {
+        old.changes(new).iter().map(Change::to_string).collect()
+    }
+
+    #[test]
+    fn a_change_is_named_by_its_key_with_both_values() {
+        let old = Config::default();
+        let mut new = old.clone();
+        assert_eq!(said(&old, &new), Vec::<String>::new());
+        new.limits.max_batch_events = 5;
+        new.receivers.http.cors_origins = vec!["*".into()];
+        let expected = [
+            "limits.max_batch_events: 10000 -> 5",
+            "receivers.http.cors_origins: [] -> [\"*\"]",
+        ];
+        assert_eq!(said(&old, &new), expected);
+    }
+
+    #[test]
+    fn a_queue_that_comes_or_goes_is_one_change() {
+        let old = Config::default();
+        let mut new = old.clone();
+        let name = "audit".parse().expect("a name");
+        new.queues.insert(name, Queue::default());
+        let [change] = &old.changes(&new)[..] else {
+            panic!("{:?}", old.changes(&new));
+        };
+        assert_eq!((change.key.as_str(), &change.old), ("queues.audit", &None));
+        assert_eq!(new.changes(&old)[0].new, None);
+    }
+
+    #[test]
+    fn a_new_token_is_a_change_and_never_shown() {
+        let with = |token: Option<&str>| {
+            let mut config = Config::default();
+            config.admin.token = token.map(Secret::new);
+            config
+        };
+        let changes = [
+            said(&with(None), &with(Some("first-secret"))),
+            said(&with(Some("first-secret")), &with(Some("other-secret"))),
+            said(&with(Some("other-secret")), &with(None)),
+        ];
+        for change in changes {
+            assert!(
+                change.len() == 1 && change[0].starts_with("admin.token: "),
+                "{change:?}"
+            );
+            assert!(!change[0].contains("secret"), "{change:?}");
+        }
+        assert_eq!(
+            said(&with(Some("same")), &with(Some("same"))),
+            Vec::<String>::new()
+        );
+    }
+}
