@@ -3,7 +3,9 @@
 //! settled; what is settled is deleted.
 //!
 //! The stores get what the journal has: one writer that takes all batches that
-//! are queued and syncs once for them, and settlements that may lag behind.
+//! are queued and syncs once for them, and settlements that may lag behind. To
+//! delete, they only mark what is to go and give the room back later; the
+//! journal removes the file.
 
 mod load;
 

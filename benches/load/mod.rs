@@ -11,10 +11,21 @@ use stashgate::spool::journal::{Journal, Options, Sync};
 /// Events of a batch.
 pub(crate) const EVENTS: u64 = 500;
 
-/// 150 KB of events of 300 bytes each.
+/// 150 KB of events of 300 bytes each, as different from each other as log
+/// events are: a store that compresses has what to do.
 pub(crate) fn payload() -> Bytes {
-    let event = format!("{{\"message\":\"{}\"}}\n", "x".repeat(285));
-    Bytes::from(event.repeat(EVENTS as usize))
+    let mut random = fastrand::Rng::with_seed(7);
+    let event = |_| {
+        let text: String = (0..150).map(|_| random.alphanumeric()).collect();
+        let (user, micros) = (random.u32(..1_000_000), random.u32(..100_000));
+        let second = random.u32(..60);
+        format!(
+            "{{\"@timestamp\":\"2026-11-21T20:53:{second:02}.120Z\",\"level\":\"INFO\",\
+             \"service\":\"checkout\",\"user\":{user:06},\"micros\":{micros:05},\
+             \"message\":\"order placed\",\"trace\":\"{text}\"}}\n"
+        )
+    };
+    Bytes::from((0..EVENTS).map(event).collect::<String>())
 }
 
 /// A batch that was accepted long ago, so that retention takes it when settled.
