@@ -1,5 +1,6 @@
 //! Repeated failures are summed up in the log, not written one by one.
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -34,6 +35,26 @@ impl Complaints {
         self.quiet = None;
         let count = std::mem::take(&mut self.count);
         (count > 0).then_some(count)
+    }
+}
+
+/// The same for failures that several tasks meet.
+#[derive(Debug, Default)]
+pub(super) struct SharedComplaints(Mutex<Complaints>);
+
+impl SharedComplaints {
+    fn complaints(&self) -> MutexGuard<'_, Complaints> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// As [`Complaints::failed`], now.
+    pub(super) fn failed(&self) -> Option<u64> {
+        self.complaints().failed(Instant::now())
+    }
+
+    /// As [`Complaints::recovered`].
+    pub(super) fn recovered(&self) -> Option<u64> {
+        self.complaints().recovered()
     }
 }
 

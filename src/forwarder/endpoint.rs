@@ -34,7 +34,8 @@ pub(super) struct Endpoint {
 
 #[derive(Debug)]
 struct State {
-    lanes: Vec<Lane>,
+    /// By number; a place whose [`Link`] is gone is given away again.
+    links: Vec<Option<LinkState>>,
     shown: EndpointState,
     since: UnixMillis,
     last_error: Option<String>,
@@ -50,15 +51,45 @@ struct State {
     last_confirmed: Option<Instant>,
     /// When it last failed in a way that no event can cause.
     last_gone: Instant,
-    answers: bool,
+    spoke: bool,
 }
 
-/// What one connection does.
+/// What one sender's connection does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Lane {
+pub(super) enum LinkState {
     Idle,
     Open,
     Blocked,
+}
+
+/// One sender's part in what its endpoint shows; gone when dropped.
+#[derive(Debug)]
+pub(super) struct Link {
+    endpoint: Arc<Endpoint>,
+    index: usize,
+}
+
+impl Link {
+    pub(super) fn new(endpoint: Arc<Endpoint>) -> Self {
+        let index = endpoint.state().add_link();
+        Self { endpoint, index }
+    }
+
+    pub(super) fn shows(&self, now: LinkState) {
+        self.set(Some(now));
+    }
+
+    fn set(&self, now: Option<LinkState>) {
+        let mut state = self.endpoint.state();
+        state.links[self.index] = now;
+        state.show();
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        self.set(None);
+    }
 }
 
 /// Whether the endpoint is known to close what we half-close.
@@ -92,19 +123,6 @@ impl Endpoint {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The place of one more connection.
-    pub(super) fn add_lane(&self) -> usize {
-        let lanes = &mut self.state().lanes;
-        lanes.push(Lane::Idle);
-        lanes.len() - 1
-    }
-
-    pub(super) fn lane(&self, index: usize, now: Lane) {
-        let mut state = self.state();
-        state.lanes[index] = now;
-        state.show();
     }
 
     /// When it may be tried again.
@@ -233,8 +251,8 @@ impl Endpoint {
     }
 
     /// The peer sent bytes; said once.
-    pub(super) fn answers(&self, bytes: u64) {
-        if !std::mem::replace(&mut self.state().answers, true) {
+    pub(super) fn spoke(&self, bytes: u64) {
+        if !std::mem::replace(&mut self.state().spoke, true) {
             tracing::warn!(queue = %self.queue, endpoint = %self.label, bytes,
                 "the endpoint sends data, which a Logstash tcp input never does; it is ignored: is this the right port?");
         }
@@ -256,7 +274,7 @@ impl Endpoint {
 impl State {
     fn new(timing: &Timing) -> Self {
         Self {
-            lanes: Vec::new(),
+            links: Vec::new(),
             shown: EndpointState::Connecting,
             since: UnixMillis::now(),
             last_error: None,
@@ -268,8 +286,18 @@ impl State {
             closes: false,
             last_confirmed: None,
             last_gone: Instant::now(),
-            answers: false,
+            spoke: false,
         }
+    }
+
+    fn add_link(&mut self) -> usize {
+        let free = self.links.iter().position(Option::is_none);
+        let index = free.unwrap_or(self.links.len());
+        match free {
+            Some(index) => self.links[index] = Some(LinkState::Idle),
+            None => self.links.push(Some(LinkState::Idle)),
+        }
+        index
     }
 
     /// Derives what is shown from what is.
@@ -277,9 +305,9 @@ impl State {
         let refuted = self.proof == Proof::Refuted;
         let shown = if refuted && !self.closes {
             EndpointState::Unsuitable
-        } else if refuted || self.lanes.contains(&Lane::Blocked) {
+        } else if refuted || self.links.contains(&Some(LinkState::Blocked)) {
             EndpointState::Blocked
-        } else if self.lanes.contains(&Lane::Open) {
+        } else if self.links.contains(&Some(LinkState::Open)) {
             EndpointState::Open
         } else if self.failures.failures() > 0 {
             EndpointState::BackingOff
@@ -314,6 +342,7 @@ mod tests {
         let endpoint = endpoint();
         let no_ports = rustix::io::Errno::ADDRNOTAVAIL.into();
         endpoint.proven();
+        let due = endpoint.due();
         endpoint.lost(&Unknown::Local(ConnectError::Local(no_ports)), true);
         let status = endpoint.status();
         assert_eq!(
@@ -325,9 +354,21 @@ mod tests {
                 .last_error
                 .is_some_and(|e| e.contains("this machine"))
         );
-        assert!(endpoint.local_due() > Instant::now() || endpoint.due() == endpoint.local_due());
+        assert!(endpoint.due() > due, "the next try is put off");
         endpoint.confirmed(1);
         assert_eq!(endpoint.status().last_error, None);
+    }
+
+    #[test]
+    fn a_sender_that_is_gone_is_shown_no_more_and_leaves_its_place() {
+        let endpoint = Arc::new(endpoint());
+        for _ in 0..3 {
+            let link = Link::new(endpoint.clone());
+            link.shows(LinkState::Open);
+            assert_eq!(endpoint.status().state, EndpointState::Open);
+        }
+        assert_eq!(endpoint.status().state, EndpointState::Connecting);
+        assert_eq!(endpoint.state().links.len(), 1);
     }
 
     #[test]

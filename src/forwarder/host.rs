@@ -59,15 +59,13 @@ impl Host {
         }
     }
 
-    /// Keeps the endpoints in step with the name, and their slots running, until
-    /// the stop.
+    /// Keeps the endpoints in step with the name until the stop, and their slots
+    /// running: with `ordered` there are none.
     pub(super) async fn run(self: Arc<Self>, work: Arc<Work>) {
         while !work.stop.is_cancelled() {
             let resolved = work.stop.run_until_cancelled(self.resolve(&work)).await;
             for endpoint in resolved.unwrap_or_default() {
-                for _ in 0..work.output.connections {
-                    super::start_slot(&work, &endpoint);
-                }
+                super::start_slots(&work, &endpoint);
             }
             work.stop.run_until_cancelled(self.wait(&work)).await;
         }
@@ -85,7 +83,7 @@ impl Host {
 
     /// Looks the name up, and returns the addresses that are new. A failed look-up
     /// changes nothing.
-    pub(super) async fn resolve(&self, work: &Work) -> Vec<Arc<Endpoint>> {
+    async fn resolve(&self, work: &Work) -> Vec<Arc<Endpoint>> {
         let found = match timeout(LOOKUP_PATIENCE, lookup_host(self.name.as_str())).await {
             Ok(Ok(addresses)) => Ok(addresses.collect::<Vec<_>>()),
             Ok(Err(error)) => Err(error.to_string()),

@@ -92,14 +92,18 @@ pub(super) async fn ack(work: &Work, lease: Lease, dead_letters: u32) {
         .0
         .saturating_sub(lease.header().accepted_at.0);
     metrics::end_to_end_took(&work.queue, Duration::from_millis(age));
-    if let Err(error) = lease.ack(dead_letters).await {
-        tracing::error!(queue = %work.queue, "a confirmed batch will be sent again: {error}");
+    if let Err(error) = lease.ack(dead_letters).await
+        && let Some(failures) = work.unsettled.failed()
+    {
+        tracing::error!(queue = %work.queue, failures, "a confirmed batch will be sent again: {error}");
     }
 }
 
 /// Gives `lease` back.
 pub(super) async fn requeue(work: &Work, lease: Lease, unknown_outcome: bool) {
-    if let Err(error) = lease.requeue(unknown_outcome).await {
-        tracing::error!(queue = %work.queue, "a batch goes back to the queue only after a restart: {error}");
+    if let Err(error) = lease.requeue(unknown_outcome).await
+        && let Some(failures) = work.unsettled.failed()
+    {
+        tracing::error!(queue = %work.queue, failures, "a batch goes back to the queue only after a restart: {error}");
     }
 }

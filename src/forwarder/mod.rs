@@ -27,7 +27,7 @@
 //! address share), `connection`, `connect`, `vigil` (sockets and patience),
 //! `in_hand` (leases and their settlement), `suspects` (poison). One module an
 //! output protocol: `json_lines`. Another one adds its module and its arms in
-//! `start_slot` and `start_ordered`.
+//! `start_slots` and `start_ordered`.
 
 mod backoff;
 mod boot_clock;
@@ -111,6 +111,8 @@ impl Forwarder {
                 letters,
                 timing,
                 suspects: Suspects::default(),
+                unread: Default::default(),
+                unsettled: Default::default(),
                 tasks: TaskTracker::new(),
                 stop,
                 give_up: CancellationToken::new(),
@@ -124,10 +126,9 @@ impl Forwarder {
         let Work { tasks, output, .. } = &*self.work;
         if output.ordered {
             start_ordered(&self.work, self.hosts.to_vec());
-        } else {
-            for host in self.hosts.iter() {
-                tasks.spawn(host.clone().run(self.work.clone()));
-            }
+        }
+        for host in self.hosts.iter() {
+            tasks.spawn(host.clone().run(self.work.clone()));
         }
         tasks.close();
         tokio::spawn(limit_drain(self.work.clone()));
@@ -156,9 +157,15 @@ async fn limit_drain(work: Arc<Work>) {
     }
 }
 
-fn start_slot(work: &Arc<Work>, endpoint: &Arc<Endpoint>) {
-    match work.output.protocol {
-        Protocol::JsonLines => json_lines::start_slot(work, endpoint),
+fn start_slots(work: &Arc<Work>, endpoint: &Arc<Endpoint>) {
+    let slots = match work.output.ordered {
+        true => 0,
+        false => work.output.connections,
+    };
+    for _ in 0..slots {
+        match work.output.protocol {
+            Protocol::JsonLines => json_lines::start_slot(work, endpoint),
+        }
     }
 }
 

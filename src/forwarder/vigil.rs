@@ -6,15 +6,14 @@ use std::pin::pin;
 use tokio::time::timeout;
 
 use super::connect::{ConnectError, connect};
-use super::endpoint::{Endpoint, Lane};
+use super::endpoint::{Link, LinkState};
 use super::outcome::Unknown;
 use super::timing::Timing;
 
 /// One connection's view of its endpoint while it waits.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Vigil<'a> {
-    pub(super) endpoint: &'a Endpoint,
-    pub(super) lane: usize,
+    pub(super) link: &'a Link,
     pub(super) timing: &'a Timing,
 }
 
@@ -31,7 +30,7 @@ impl Vigil<'_> {
         if let Ok(done) = timeout(self.timing.blocked, &mut progress).await {
             return Ok(done);
         }
-        self.endpoint.lane(self.lane, Lane::Blocked);
+        self.link.shows(LinkState::Blocked);
         let mut patience = self.timing.alive.saturating_sub(self.timing.blocked);
         let outcome = loop {
             if let Ok(done) = timeout(patience, &mut progress).await {
@@ -45,7 +44,7 @@ impl Vigil<'_> {
             }
             patience = self.timing.alive;
         };
-        self.endpoint.lane(self.lane, Lane::Open);
+        self.link.shows(LinkState::Open);
         outcome
     }
 

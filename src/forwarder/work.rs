@@ -3,6 +3,7 @@
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::complaints::SharedComplaints;
 use super::suspects::Suspects;
 use super::timing::Timing;
 use crate::batch::QueueName;
@@ -18,6 +19,10 @@ pub(super) struct Work {
     pub(super) letters: DeadLetters,
     pub(super) timing: Timing,
     pub(super) suspects: Suspects,
+    /// The spool cannot be read.
+    pub(super) unread: SharedComplaints,
+    /// The spool does not take settlements.
+    pub(super) unsettled: SharedComplaints,
     pub(super) tasks: TaskTracker,
     /// Nothing more is leased.
     pub(super) stop: CancellationToken,

@@ -31,8 +31,7 @@ impl Lane {
         let payload = match lease.payload().await {
             Ok(payload) => payload,
             Err(error) => {
-                self.spool_trouble.failed(Instant::now());
-                tracing::error!(queue = %self.work.queue, "cannot read a batch: {error}; trying again");
+                self.spool_failed(&error);
                 return requeue(&self.work, lease, false).await;
             }
         };
@@ -112,8 +111,8 @@ impl Lane {
             .run_until_cancelled(connection.write_all(&self.buffer, &vigil))
             .await
             .unwrap_or(Err(Unknown::Stopping))?;
-        // Keeps the closes of this lane as far apart as those of stretches.
-        sleep(self.work.timing.pace).await;
+        // Keeps the closes as far apart as those of stretches.
+        sleep(self.pace()).await;
         self.confirm(connection).await
     }
 

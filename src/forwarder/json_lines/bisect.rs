@@ -15,6 +15,7 @@ use crate::batch::UnixMillis;
 use crate::dead_letter::{DeadLetter, Reason, Source, Undeliverable};
 use crate::event::Stamper;
 use crate::forwarder::backoff::Backoff;
+use crate::forwarder::complaints::Complaints;
 use crate::forwarder::in_hand::{InHand, ack, requeue};
 use crate::forwarder::outcome::Unknown;
 use crate::forwarder::suspects::BREAKS;
@@ -134,14 +135,18 @@ impl Lane {
 
     async fn keep(&self, letters: Vec<DeadLetter>) -> bool {
         let mut backoff = Backoff::new(self.work.timing.backoff);
+        let mut complaints = Complaints::default();
         loop {
             let Err(error) = self.work.letters.keep(letters.clone()).await else {
                 tracing::warn!(queue = %self.work.queue, endpoint = %self.endpoint.label, events = letters.len(),
                     "events that broke the connection again and again became dead letters");
                 return true;
             };
-            tracing::error!(queue = %self.work.queue, "{error}; a batch waits until they can be kept");
-            backoff.failed(Instant::now());
+            let now = Instant::now();
+            if let Some(failures) = complaints.failed(now) {
+                tracing::error!(queue = %self.work.queue, failures, "{error}; a batch waits until they can be kept");
+            }
+            backoff.failed(now);
             let waited = sleep_until(backoff.until());
             if self
                 .work

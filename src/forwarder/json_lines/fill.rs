@@ -1,10 +1,9 @@
 //! The sending half of a stretch: lease, stamp, write.
 
-use std::future::ready;
-
 use tokio::time::{Instant, sleep_until};
 
 use super::lane::Lane;
+use super::leasing::Leasing;
 use crate::event::Stamper;
 use crate::forwarder::connection::Connection;
 use crate::forwarder::in_hand::{InHand, requeue};
@@ -51,13 +50,14 @@ impl Lane {
     /// Sends batches on `connection` until the stretch is over.
     pub(super) async fn fill(&mut self, connection: &Connection) -> Filled {
         let mut in_hand = InHand::default();
+        let mut leasing = Leasing::new(self.work.clone());
         let reason = loop {
-            let lease = match self.next_lease(connection, &in_hand).await {
+            let lease = match self.next_lease(&mut leasing, connection, &in_hand).await {
                 Ok(lease) => lease,
                 Err(reason) => break reason,
             };
             self.buffer.clear();
-            let taken = self.gather(lease, &mut in_hand).await;
+            let taken = self.gather(lease, &mut leasing, &mut in_hand).await;
             if let Err(unknown) = self.write(connection, &mut in_hand).await {
                 break Reason::Broken(unknown);
             }
@@ -82,30 +82,25 @@ impl Lane {
     /// Waits for a batch, watching the connection.
     async fn next_lease(
         &mut self,
+        leasing: &mut Leasing,
         connection: &Connection,
         in_hand: &InHand,
     ) -> Result<Lease, Reason> {
         let over = in_hand.first_byte().map(|at| at + self.stretch());
-        let end = || match in_hand.is_empty() {
-            true => Reason::Stopped,
-            false => Reason::Complete,
-        };
         tokio::select! {
             biased;
             unknown = connection.ended() => Err(Reason::Broken(unknown)),
-            () = self.endpoint.stop.cancelled() => Err(end()),
+            () = self.endpoint.stop.cancelled() => Err(stopped(in_hand)),
             () = sleep_until(over.unwrap_or_else(Instant::now)), if over.is_some() => Err(Reason::Complete),
-            lease = self.work.spool.lease(&self.work.queue) => match lease {
-                Ok(lease) => Ok(lease),
-                Err(LeaseError::Closed) => Err(end()),
-                Err(error) => Err(self.spool_trouble(&error, in_hand)),
-            },
+            lease = leasing.next() => lease.map_err(|error| self.spool_trouble(&error, in_hand)),
         }
     }
 
     fn spool_trouble(&mut self, error: &LeaseError, in_hand: &InHand) -> Reason {
-        self.spool_trouble.failed(Instant::now());
-        tracing::error!(queue = %self.work.queue, "cannot lease: {error}; trying again");
+        if *error == LeaseError::Closed {
+            return stopped(in_hand);
+        }
+        self.spool_failed(error);
         match in_hand.is_empty() {
             true => Reason::SpoolTrouble,
             false => Reason::Complete,
@@ -113,21 +108,17 @@ impl Lane {
     }
 
     /// Stamps `lease` and what else is waiting into the buffer.
-    async fn gather(&mut self, first: Lease, in_hand: &mut InHand) -> Taken {
+    async fn gather(&mut self, first: Lease, leasing: &mut Leasing, in_hand: &mut InHand) -> Taken {
         let mut taken = self.take(first, in_hand).await;
         while matches!(taken, Taken::Stamped)
             && self.buffer.len() < WRITE_BYTES
             && !self.is_full(in_hand)
         {
-            let next = tokio::select! {
-                biased;
-                lease = self.work.spool.lease(&self.work.queue) => lease.ok(),
-                () = ready(()) => None,
-            };
-            match next {
-                Some(lease) => taken = self.take(lease, in_hand).await,
+            taken = match leasing.try_next().await {
+                Some(Ok(lease)) => self.take(lease, in_hand).await,
+                Some(Err(error)) => Taken::Ends(self.spool_trouble(&error, in_hand)),
                 None => break,
-            }
+            };
         }
         taken
     }
@@ -145,7 +136,7 @@ impl Lane {
                 let stamper = Stamper::new(lease.header(), self.work.output.event_id);
                 stamper.stamp(&payload, 0, &mut self.buffer);
                 in_hand.push(lease);
-                self.spool_trouble.succeeded();
+                self.spool_works();
                 Taken::Stamped
             }
             Err(error) => {
@@ -173,5 +164,13 @@ impl Lane {
             .run_until_cancelled(connection.write_all(&self.buffer, &vigil))
             .await
             .unwrap_or(Err(Unknown::Stopping))
+    }
+}
+
+/// Nothing more is to be leased.
+fn stopped(in_hand: &InHand) -> Reason {
+    match in_hand.is_empty() {
+        true => Reason::Stopped,
+        false => Reason::Complete,
     }
 }

@@ -12,16 +12,17 @@ use super::{Turn, confirm, written};
 use crate::config::Confirm;
 use crate::forwarder::backoff::Backoff;
 use crate::forwarder::connection::{Connection, Seen};
-use crate::forwarder::endpoint::{self, Endpoint};
+use crate::forwarder::endpoint::{Endpoint, Link, LinkState};
 use crate::forwarder::in_hand::InHand;
 use crate::forwarder::outcome::Unknown;
 use crate::forwarder::vigil::Vigil;
 use crate::forwarder::work::Work;
+use crate::spool::LeaseError;
 
 pub(super) struct Lane {
     pub(super) work: Arc<Work>,
     pub(super) endpoint: Arc<Endpoint>,
-    pub(super) index: usize,
+    pub(super) link: Link,
     /// Open, and nothing was sent on it yet.
     pub(super) connection: Option<Connection>,
     pub(super) buffer: Vec<u8>,
@@ -36,7 +37,7 @@ pub(super) struct Stopped;
 impl Lane {
     pub(super) fn new(work: Arc<Work>, endpoint: Arc<Endpoint>) -> Self {
         Self {
-            index: endpoint.add_lane(),
+            link: Link::new(endpoint.clone()),
             spool_trouble: Backoff::new(work.timing.backoff),
             work,
             endpoint,
@@ -48,7 +49,6 @@ impl Lane {
     /// Sends stretches until it is told to stop.
     pub(super) async fn run(mut self, turn: Arc<Mutex<Turn>>) {
         while let Ok(()) = self.step(&turn).await {}
-        self.endpoint.lane(self.index, endpoint::Lane::Idle);
     }
 
     async fn step(&mut self, turn: &Arc<Mutex<Turn>>) -> Result<(), Stopped> {
@@ -89,14 +89,13 @@ impl Lane {
 
     pub(super) fn vigil(&self) -> Vigil<'_> {
         Vigil {
-            endpoint: &self.endpoint,
-            lane: self.index,
+            link: &self.link,
             timing: &self.work.timing,
         }
     }
 
     /// Least time between two stretches of the slot.
-    fn pace(&self) -> Duration {
+    pub(super) fn pace(&self) -> Duration {
         self.work
             .timing
             .pace
@@ -128,6 +127,20 @@ impl Lane {
             .ok_or(Stopped)
     }
 
+    pub(super) fn spool_failed(&mut self, error: &LeaseError) {
+        self.spool_trouble.failed(Instant::now());
+        if let Some(failures) = self.work.unread.failed() {
+            tracing::error!(queue = %self.work.queue, failures, "cannot lease: {error}; trying again");
+        }
+    }
+
+    pub(super) fn spool_works(&mut self) {
+        self.spool_trouble.succeeded();
+        if let Some(failures) = self.work.unread.recovered() {
+            tracing::info!(queue = %self.work.queue, failures, "the spool can be read again");
+        }
+    }
+
     /// The connection in hand if it is still open, or a new one, however long
     /// that takes.
     async fn take_connection(&mut self) -> Result<Connection, Stopped> {
@@ -145,7 +158,7 @@ impl Lane {
         {
             return Ok(Some(connection));
         }
-        self.endpoint.lane(self.index, endpoint::Lane::Idle);
+        self.link.shows(LinkState::Idle);
         let stop = self.endpoint.stop.clone();
         stop.run_until_cancelled(self.connect())
             .await
@@ -158,7 +171,7 @@ impl Lane {
         }
         match Connection::open(self.endpoint.address, self.work.timing.connect).await {
             Ok(connection) => {
-                self.endpoint.lane(self.index, endpoint::Lane::Open);
+                self.link.shows(LinkState::Open);
                 Some(connection)
             }
             Err(error) => {
@@ -193,7 +206,7 @@ impl Lane {
     /// connection that can serve next.
     pub(super) async fn confirm(&mut self, connection: Connection) -> Result<(), Unknown> {
         if connection.ignored() > 0 {
-            self.endpoint.answers(connection.ignored());
+            self.endpoint.spoke(connection.ignored());
         }
         let vigil = self.vigil();
         let confirmed = async {

@@ -42,6 +42,7 @@ mod bisect;
 mod confirm;
 mod fill;
 mod lane;
+mod leasing;
 mod ordered;
 mod probe;
 #[cfg(test)]

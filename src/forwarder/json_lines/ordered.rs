@@ -10,7 +10,8 @@ use crate::forwarder::endpoint::Endpoint;
 use crate::forwarder::host::Host;
 use crate::forwarder::work::Work;
 
-/// Sends the batches of the queue one by one, until it is told to stop.
+/// Sends the batches of the queue one by one, until it is told to stop. Each of
+/// `hosts` looks its name up by itself, so that a slow name holds up nobody.
 pub(crate) async fn run_ordered(work: Arc<Work>, hosts: Vec<Arc<Host>>) {
     let mut courier = Courier {
         lane: None,
@@ -55,14 +56,6 @@ impl Courier {
 
     /// Takes the next address that is due, or else the first that will be.
     async fn choose(&mut self) -> Result<(), Stopped> {
-        for host in &self.hosts {
-            let resolved = host.resolve(&self.work);
-            self.work
-                .stop
-                .run_until_cancelled(resolved)
-                .await
-                .ok_or(Stopped)?;
-        }
         let endpoints: Vec<Arc<Endpoint>> = self
             .hosts
             .iter()

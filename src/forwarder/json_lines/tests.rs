@@ -1,5 +1,6 @@
 //! One connection to a scripted Logstash: bytes in, outcome out.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{sleep, timeout};
@@ -9,7 +10,7 @@ use super::confirm::by_close;
 use super::probe::{Probed, probe};
 use super::written::by_kernel;
 use crate::forwarder::connection::{Connection, Seen};
-use crate::forwarder::endpoint::{Endpoint, Lane};
+use crate::forwarder::endpoint::{Endpoint, Link, LinkState};
 use crate::forwarder::logstash::{DEADLINE, Fault, Logstash, Script};
 use crate::forwarder::outcome::Unknown;
 use crate::forwarder::status::EndpointState;
@@ -21,7 +22,8 @@ const MUCH: usize = 32 << 20;
 
 struct Sender {
     logstash: Logstash,
-    endpoint: Endpoint,
+    endpoint: Arc<Endpoint>,
+    link: Link,
     timing: Timing,
 }
 
@@ -34,9 +36,10 @@ impl Sender {
         let stop = CancellationToken::new();
         let queue = crate::batch::QueueName::default();
         let endpoint = Endpoint::new(queue, logstash.address(), &timing, stop, Default::default());
-        endpoint.add_lane();
+        let endpoint = Arc::new(endpoint);
         Self {
             logstash,
+            link: Link::new(endpoint.clone()),
             endpoint,
             timing,
         }
@@ -44,15 +47,14 @@ impl Sender {
 
     fn vigil(&self) -> Vigil<'_> {
         Vigil {
-            endpoint: &self.endpoint,
-            lane: 0,
+            link: &self.link,
             timing: &self.timing,
         }
     }
 
     async fn connect(&self) -> Connection {
         let connection = Connection::open(self.logstash.address(), DEADLINE).await;
-        self.endpoint.lane(0, Lane::Open);
+        self.link.shows(LinkState::Open);
         connection.expect("connects")
     }
 
@@ -112,12 +114,8 @@ async fn what_a_stopping_logstash_took_and_lost_is_not_confirmed_though_it_close
         .await
         .expect("written");
     sender.logstash.wait_for_connection().await;
-    let (endpoint, timing) = (&sender.endpoint, &sender.timing);
-    let vigil = Vigil {
-        endpoint,
-        lane: 0,
-        timing,
-    };
+    let (link, timing) = (&sender.link, &sender.timing);
+    let vigil = Vigil { link, timing };
     let (outcome, ()) = tokio::join!(
         by_close(connection, &vigil),
         sender.logstash.stop(Duration::from_millis(300)),
@@ -294,7 +292,7 @@ async fn written_waits_until_the_peers_kernel_has_everything() {
     )
     .await;
     assert!(full.is_err());
-    sender.endpoint.lane(0, Lane::Open);
+    sender.link.shows(LinkState::Open);
     let unblock = async {
         sender.wait_for_state(EndpointState::Blocked).await;
         sender.logstash.script(Script::Read);

@@ -14,7 +14,8 @@ use crate::forwarder::connection::Connection;
 use crate::forwarder::outcome::Unknown;
 use crate::forwarder::vigil::Vigil;
 
-const FIRST_PAUSE: Duration = Duration::from_millis(1);
+/// Long enough that a peer that reads has acknowledged everything.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
 
 /// Waits until the peer's kernel has all of `connection`; gives it back.
 pub(super) async fn by_kernel(
@@ -32,12 +33,14 @@ pub(super) async fn by_kernel(
 }
 
 async fn taken(connection: &Connection, longest_pause: Duration) -> io::Result<()> {
-    let mut pause = FIRST_PAUSE;
-    while unacknowledged(connection).await? > 0 {
+    let mut pause = FIRST_PAUSE.min(longest_pause);
+    loop {
         sleep(pause).await;
+        if unacknowledged(connection).await? == 0 {
+            return Ok(());
+        }
         pause = (pause * 2).min(longest_pause);
     }
-    Ok(())
 }
 
 /// Bytes of `connection` that the peer's kernel did not acknowledge.

@@ -55,6 +55,24 @@ async fn the_next_host_takes_over_in_order() {
 }
 
 #[tokio::test]
+async fn a_host_that_was_left_is_not_shown_as_open() {
+    let mut hosts = [Logstash::start().await, Logstash::start().await];
+    let mut queue = ordered(&[hosts[0].address(), hosts[1].address()]);
+    queue.put(1, 10).await;
+    queue.settled().await;
+    let used = hosts.iter().position(|host| host.received() > 0);
+    let left = &mut hosts[used.expect("one was used")];
+    left.kill().await;
+    let left = left.address();
+    queue.put(1, 10).await;
+    queue.settled().await;
+    queue.wait_for_state(EndpointState::Open).await;
+    let is_known_to_fail =
+        |e: &EndpointStatus| e.address == left && e.state == EndpointState::BackingOff;
+    queue.wait_for(is_known_to_fail).await;
+}
+
+#[tokio::test]
 async fn poison_is_found_without_anything_passing_it() {
     let logstash = Logstash::start_with(Script::ResetOn("poison"), Arc::default()).await;
     let mut queue = ordered(&[logstash.address()]);
