@@ -173,7 +173,8 @@ async fn nothing_answered_is_missing_after_a_dozen_kills_under_load() {
     for kill in 0..KILLS {
         let gateway = setup.start();
         more_answers_than(&books, books.answered_batches().len()).await;
-        sleep(Duration::from_millis(fastrand::u64(0..400))).await;
+        // Long enough for confirmations and cursors before some of the kills.
+        sleep(Duration::from_millis(fastrand::u64(0..1_800))).await;
         eprintln!(
             "kill {kill}: {} batches answered",
             books.answered_batches().len()
