@@ -237,12 +237,73 @@ fn offsets_and_sizes(file: &str) -> Vec<String> {
     cells.collect()
 }
 
-/// Whether `code` names `crate::MODULE`, also in a list of imports.
+/// Whether `code` names `crate::MODULE` or something in it, however its paths and
+/// lists of imports are written.
 fn names(code: &str, module: &str) -> bool {
-    let path = format!("crate::{module}");
-    let ends = |rest: &str| !rest.starts_with(|c: char| c.is_alphanumeric() || c == '_');
-    code.match_indices(&path)
-        .any(|(at, _)| ends(&code[at + path.len()..]))
+    let inside = format!("{module}::");
+    let is_named = |path: &String| path == module || path.starts_with(&inside);
+    crate_paths(code).iter().any(is_named)
+}
+
+/// Every path that begins with `crate::`, without that, lists taken apart.
+fn crate_paths(code: &str) -> Vec<String> {
+    let mut paths = Vec::new();
+    for (at, found) in code.match_indices("crate::") {
+        let before = code[..at].chars().next_back();
+        if !before.is_some_and(|c| c.is_alphanumeric() || matches!(c, '_' | '$')) {
+            read_path(&code[at + found.len()..], "", &mut paths);
+        }
+    }
+    paths
+}
+
+/// Reads one path or `{list}` after `before`; what follows it.
+fn read_path<'c>(code: &'c str, before: &str, paths: &mut Vec<String>) -> &'c str {
+    let code = code.trim_start();
+    if let Some(mut list) = code.strip_prefix('{') {
+        while !list.is_empty() && !list.starts_with('}') {
+            list = read_path(list, before, paths).trim_start();
+            list = match list.find([',', '}']) {
+                Some(at) if list[at..].starts_with(',') => list[at + 1..].trim_start(),
+                Some(at) => &list[at..],
+                None => "",
+            };
+        }
+        return list.strip_prefix('}').unwrap_or(list);
+    }
+    let is_word = |c: char| c.is_alphanumeric() || c == '_';
+    let (word, rest) = code.split_at(code.find(|c| !is_word(c)).unwrap_or(code.len()));
+    let path = format!("{before}{word}");
+    match rest.strip_prefix("::") {
+        Some(rest) => read_path(rest, &format!("{path}::"), paths),
+        None => {
+            paths.push(path);
+            rest
+        }
+    }
+}
+
+#[test]
+fn a_module_is_found_in_every_form_of_a_path() {
+    let naming = [
+        "use crate::spool::journal::Journal;",
+        "use crate::spool::{Lease, journal::{self, Journal}};",
+        "use crate::{\n    batch::Batch,\n    spool::{journal, Lease},\n};",
+        "fn f(j: &crate::spool::journal::Journal) {}",
+        "use crate::{batch::{A, B as C}, spool::journal as j};",
+    ];
+    for code in naming {
+        assert!(names(code, "spool::journal"), "{code}");
+        assert!(names(code, "spool"), "{code}");
+    }
+    let others = [
+        "use crate::spool::{Lease, journal_like::X};",
+        "use crate::{batch::spool, status};",
+        "use other_crate::spool::journal;",
+    ];
+    for code in others {
+        assert!(!names(code, "spool::journal"), "{code}");
+    }
 }
 
 /// The code of a file without comments and tests.

@@ -86,10 +86,11 @@ fn run(command: Command) -> Result<Exit, Failure> {
 }
 
 /// Only `run` tells of its work unasked: the other commands speak for
-/// themselves.
+/// themselves. hyper warns of every idle connection that it ends, which is
+/// nothing to act upon.
 fn start_log(cli: &Cli) -> Result<(), Failure> {
     let level = match cli.command {
-        Command::Run(_) => "info",
+        Command::Run(_) => "info,hyper=error",
         _ => "error",
     };
     let level = cli.log.log_level.as_deref().unwrap_or(level);

@@ -173,18 +173,22 @@ fn check_spool(config: &Config, found: &mut Vec<Finding>) {
 }
 
 fn check_cors(origins: &[String], found: &mut Vec<Finding>) {
-    let is_origin = |o: &str| {
-        let host = o
-            .strip_prefix("https://")
-            .or_else(|| o.strip_prefix("http://"));
-        o == "*" || host.is_some_and(|host| !host.is_empty() && !host.contains('/'))
-    };
-    for origin in origins.iter().filter(|o| !is_origin(o)) {
+    for origin in origins.iter().filter(|o| *o != "*" && !is_origin(o)) {
         let what = format!(
             "{origin:?} is no origin; write \"https://app.example.com\" without a path, or \"*\""
         );
         found.push(("receivers.http.cors_origins".into(), what));
     }
+}
+
+/// Whether a browser may send `text` as its `Origin`: it is compared as it
+/// stands.
+fn is_origin(text: &str) -> bool {
+    let host = text
+        .strip_prefix("https://")
+        .or_else(|| text.strip_prefix("http://"));
+    let authority = host.and_then(|host| host.parse::<hyper::http::uri::Authority>().ok());
+    authority.is_some() && !text.contains('@') && !text.bytes().any(|b| b.is_ascii_uppercase())
 }
 
 fn check_output(name: &QueueName, output: &Output, found: &mut Vec<Finding>) {
@@ -253,6 +257,33 @@ mod tests {
         ];
         for text in bad {
             assert_eq!(split_host(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn an_origin_is_what_a_browser_sends() {
+        for text in [
+            "https://a.example",
+            "http://a.example:8080",
+            "http://[::1]:80",
+        ] {
+            assert!(is_origin(text), "{text}");
+        }
+        let bad = [
+            "a.example",
+            "https://",
+            "https://a.example/",
+            "https://a.example/path",
+            "https://a.example?x",
+            "https://a b.example",
+            "https://a.example\u{7f}",
+            "https://b\u{fc}cher.example",
+            "https://me@a.example",
+            "https://A.example",
+            "ftp://a.example",
+        ];
+        for text in bad {
+            assert!(!is_origin(text), "{text}");
         }
     }
 

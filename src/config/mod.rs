@@ -8,6 +8,7 @@
 
 mod check;
 mod diff;
+mod listeners;
 mod load;
 mod place;
 mod schema;
@@ -26,6 +27,7 @@ use crate::batch::QueueName;
 use crate::spool::journal::Sync;
 
 pub use diff::Change;
+pub use listeners::{Listener, ListenerKind};
 pub use load::{ConfigError, Origin, Problem, Sources};
 pub use place::{fleeting, nearest_existing};
 pub use units::Secret;
@@ -64,24 +66,6 @@ impl Default for Config {
             dead_letters: DeadLetters::default(),
             queues: BTreeMap::from([(QueueName::default(), Queue::default())]),
         }
-    }
-}
-
-impl Config {
-    /// Every address that will be listened on, with its setting.
-    pub fn listen_addresses(&self) -> Vec<(String, SocketAddr)> {
-        let receivers = &self.receivers;
-        let mut addresses = vec![("admin.listen".to_owned(), self.admin.listen)];
-        if receivers.grpc.enabled {
-            addresses.push(("receivers.grpc.listen".into(), receivers.grpc.listen));
-        }
-        if receivers.http.enabled {
-            addresses.push(("receivers.http.listen".into(), receivers.http.listen));
-        }
-        for (name, tcp) in receivers.tcp.iter().filter(|(_, tcp)| tcp.enabled) {
-            addresses.push((format!("receivers.tcp.{name}.listen"), tcp.listen));
-        }
-        addresses
     }
 }
 

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use tokio::net::TcpListener;
 
-use crate::config::{self, Config};
+use crate::config::{Config, ListenerKind};
 use crate::status::Listener;
 
 /// An address that cannot be listened on.
@@ -17,18 +17,10 @@ pub struct BindError {
     error: io::Error,
 }
 
-/// What one receiver needs to start.
-#[derive(Debug)]
-pub(super) enum Kind {
-    Grpc,
-    Http,
-    Tcp(config::Tcp),
-}
-
 #[derive(Debug)]
 pub(super) struct Bound {
     pub(super) name: String,
-    pub(super) kind: Kind,
+    pub(super) kind: ListenerKind,
     pub(super) listener: TcpListener,
     address: SocketAddr,
 }
@@ -44,11 +36,11 @@ impl Listeners {
     pub(super) async fn bind(config: &Config) -> Result<Self, BindError> {
         let (admin, admin_address) = bind("admin.listen", config.admin.listen).await?;
         let mut receivers = Vec::new();
-        for (name, address, kind) in wanted(config) {
-            let (listener, address) = bind(&format!("receivers.{name}.listen"), address).await?;
+        for wanted in config.listeners() {
+            let (listener, address) = bind(&wanted.setting(), wanted.address).await?;
             receivers.push(Bound {
-                name,
-                kind,
+                name: wanted.name,
+                kind: wanted.kind,
                 listener,
                 address,
             });
@@ -72,21 +64,6 @@ impl Listeners {
         });
         std::iter::once(admin).chain(receivers).collect()
     }
-}
-
-fn wanted(config: &Config) -> Vec<(String, SocketAddr, Kind)> {
-    let receivers = &config.receivers;
-    let mut wanted = Vec::new();
-    if receivers.grpc.enabled {
-        wanted.push(("grpc".to_owned(), receivers.grpc.listen, Kind::Grpc));
-    }
-    if receivers.http.enabled {
-        wanted.push(("http".to_owned(), receivers.http.listen, Kind::Http));
-    }
-    let tcp = receivers.tcp.iter().filter(|(_, tcp)| tcp.enabled);
-    wanted
-        .extend(tcp.map(|(name, tcp)| (format!("tcp.{name}"), tcp.listen, Kind::Tcp(tcp.clone()))));
-    wanted
 }
 
 async fn bind(setting: &str, address: SocketAddr) -> Result<(TcpListener, SocketAddr), BindError> {

@@ -5,8 +5,8 @@ use std::future::Future;
 use tokio_util::sync::CancellationToken;
 
 use super::Gateway;
-use super::listeners::{Bound, Kind};
-use crate::config::Config;
+use super::listeners::Bound;
+use crate::config::{Config, ListenerKind};
 use crate::dead_letter::DeadLetters;
 use crate::event;
 use crate::receiver::{Intake, grpc, http, tcp};
@@ -24,12 +24,14 @@ impl Gateway {
         {
             let intake = self.intake.clone();
             match kind {
-                Kind::Grpc => self.watch(name, grpc::serve(listener, intake, grpc_options(config))),
-                Kind::Http => {
+                ListenerKind::Grpc => {
+                    self.watch(name, grpc::serve(listener, intake, grpc_options(config)))
+                }
+                ListenerKind::Http => {
                     let served = http::serve(listener, intake, http_options(config));
                     self.watch(name, never_fails(served));
                 }
-                Kind::Tcp(tcp) => {
+                ListenerKind::Tcp(tcp) => {
                     let options = tcp::Options {
                         queue: tcp.queue,
                         max_connections: config.limits.max_connections,
@@ -102,6 +104,7 @@ fn http_options(config: &Config) -> http::Options {
     http::Options {
         max_connections: config.limits.max_connections,
         max_in_flight_bytes: config.limits.max_in_flight_bytes.0 as usize,
+        // `Config::load` takes none that does not parse.
         cors_origins: origins.filter_map(|origin| origin.parse().ok()).collect(),
     }
 }

@@ -9,6 +9,7 @@ use bytesize::ByteSize;
 
 use super::Finding;
 use crate::config::{Config, fleeting, nearest_existing};
+use crate::spool::journal::files::{Files, OsFiles};
 
 /// As many syncs as tell a median and a bad one, and end soon on a slow disk.
 const SYNCS: usize = 48;
@@ -42,8 +43,7 @@ pub(super) fn check(config: &Config) -> Vec<Finding> {
 }
 
 fn room(config: &Config, folder: &Path) -> Option<Finding> {
-    let system = rustix::fs::statvfs(folder).ok()?;
-    let free = ByteSize(system.f_bavail * system.f_frsize);
+    let free = ByteSize(OsFiles.free_bytes(folder).ok()?);
     let least = config.spool.journal.min_free_bytes;
     let largest = config.spool.max_bytes;
     Some(if free <= least {

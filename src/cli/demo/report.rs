@@ -31,12 +31,6 @@ impl Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Received {
-            distinct,
-            duplicates,
-            renamed,
-            strange,
-        } = self.received;
         let equal = if self.accepted == self.confirmed {
             "="
         } else {
@@ -48,6 +42,24 @@ impl fmt::Display for Report {
             self.accepted, self.confirmed
         )?;
         writeln!(f, "unaccounted: {}", self.unaccounted)?;
+        self.tell_received(f)?;
+        let seconds = self.took.as_secs_f64();
+        let per_second = thousands((self.sent as f64 / seconds) as u64);
+        writeln!(
+            f,
+            "took {seconds:.1} s, {per_second} events/s in all, with the upgrade in it"
+        )
+    }
+}
+
+impl Report {
+    fn tell_received(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Received {
+            distinct,
+            duplicates,
+            renamed,
+            strange,
+        } = self.received;
         writeln!(
             f,
             "arrived: {distinct} different events, {} missing",
@@ -63,13 +75,7 @@ impl fmt::Display for Report {
         if strange > 0 {
             writeln!(f, "arrived and were never sent: {strange}")?;
         }
-        let per_second = self.sent as f64 / self.took.as_secs_f64();
-        writeln!(
-            f,
-            "took {:.1} s, {} events/s in all, with the upgrade in it",
-            self.took.as_secs_f64(),
-            thousands(per_second as u64)
-        )
+        Ok(())
     }
 }
 
