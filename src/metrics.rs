@@ -55,6 +55,12 @@ pub fn possible_duplicates(queue: &QueueName, events: u64) {
         .increment(events);
 }
 
+/// Events became dead letters; `source`: who found out.
+pub fn dead_letters(source: &'static str, reason: &'static str, events: u64) {
+    counter!("stashgate_dead_letters_kept_events_total", "source" => source, "reason" => reason)
+        .increment(events);
+}
+
 /// From the first byte of a stretch to its confirmation.
 pub fn confirm_took(queue: &QueueName, took: Duration) {
     histogram!("stashgate_confirm_seconds", "queue" => queue.to_string()).record(took);
@@ -65,64 +71,73 @@ pub fn end_to_end_took(queue: &QueueName, took: Duration) {
     histogram!("stashgate_end_to_end_seconds", "queue" => queue.to_string()).record(took);
 }
 
+/// Unit and meaning of each counter.
+const COUNTERS: [(&str, Unit, &str); 8] = [
+    (
+        "stashgate_accepted_events_total",
+        Unit::Count,
+        "Events that are durable and answered.",
+    ),
+    (
+        "stashgate_accepted_bytes_total",
+        Unit::Bytes,
+        "Their payload.",
+    ),
+    (
+        "stashgate_accepted_batches_total",
+        Unit::Count,
+        "Their batches.",
+    ),
+    (
+        "stashgate_rejected_events_total",
+        Unit::Count,
+        "Events that were rejected at the door.",
+    ),
+    (
+        "stashgate_refused_batches_total",
+        Unit::Count,
+        "Batches that were refused as a whole.",
+    ),
+    (
+        "stashgate_forwarded_events_total",
+        Unit::Count,
+        "Events that left, by what became of them.",
+    ),
+    (
+        "stashgate_possible_duplicate_events_total",
+        Unit::Count,
+        "Events that are sent again after an unknown outcome.",
+    ),
+    (
+        "stashgate_dead_letters_kept_events_total",
+        Unit::Count,
+        "Events that became dead letters.",
+    ),
+];
+
+/// Meaning of each histogram, in seconds.
+const HISTOGRAMS: [(&str, &str); 4] = [
+    (
+        "stashgate_append_seconds",
+        "From a batch being read to its answer.",
+    ),
+    ("stashgate_sync_seconds", "One sync of a journal."),
+    (
+        "stashgate_confirm_seconds",
+        "From the first byte of a stretch to its confirmation.",
+    ),
+    (
+        "stashgate_end_to_end_seconds",
+        "From a batch's acceptance to its confirmation.",
+    ),
+];
+
 /// Says what each metric means; once, when the recorder is set up.
 pub(crate) fn describe() {
-    let counters = [
-        (
-            "stashgate_accepted_events_total",
-            Unit::Count,
-            "Events that are durable and answered.",
-        ),
-        (
-            "stashgate_accepted_bytes_total",
-            Unit::Bytes,
-            "Their payload.",
-        ),
-        (
-            "stashgate_accepted_batches_total",
-            Unit::Count,
-            "Their batches.",
-        ),
-        (
-            "stashgate_rejected_events_total",
-            Unit::Count,
-            "Events that were rejected at the door.",
-        ),
-        (
-            "stashgate_refused_batches_total",
-            Unit::Count,
-            "Batches that were refused as a whole.",
-        ),
-        (
-            "stashgate_forwarded_events_total",
-            Unit::Count,
-            "Events that left, by what became of them.",
-        ),
-        (
-            "stashgate_possible_duplicate_events_total",
-            Unit::Count,
-            "Events that are sent again after an unknown outcome.",
-        ),
-    ];
-    for (name, unit, help) in counters {
+    for (name, unit, help) in COUNTERS {
         describe_counter!(name, unit, help);
     }
-    let histograms = [
-        (
-            "stashgate_append_seconds",
-            "From a batch being read to its answer.",
-        ),
-        ("stashgate_sync_seconds", "One sync of a journal."),
-        (
-            "stashgate_confirm_seconds",
-            "From the first byte of a stretch to its confirmation.",
-        ),
-        (
-            "stashgate_end_to_end_seconds",
-            "From a batch's acceptance to its confirmation.",
-        ),
-    ];
-    for (name, help) in histograms {
+    for (name, help) in HISTOGRAMS {
         describe_histogram!(name, Unit::Seconds, help);
     }
 }

@@ -69,11 +69,26 @@ async fn the_page_lists_what_a_scrape_of_a_gateway_gives() {
     })
     .await;
     assert_eq!(declared(&scrape), documented());
+    let endpoint = format!("endpoint=\"{}\"", logstash.address());
+    for name in [
+        "stashgate_forwarded_events_total",
+        "stashgate_endpoint_state",
+    ] {
+        let mut lines = scrape.lines().filter(|line| line.starts_with(name));
+        assert!(
+            lines.any(|line| line.contains(&endpoint)),
+            "no {name} of {endpoint} in\n{scrape}"
+        );
+    }
     for line in [
         "stashgate_accepted_events_total{receiver=\"http\",queue=\"logstash\"} 101",
         "stashgate_rejected_events_total{receiver=\"http\",queue=\"logstash\",reason=\"invalid_json\"} 1",
         "stashgate_ledger_unaccounted_events{queue=\"logstash\"} 0",
-        "stashgate_dead_letters_held_events 1",
+        "stashgate_dead_letters_held_events{group=\"door\"} 1",
+        "stashgate_dead_letters_ledger_events_total{group=\"door\",entry=\"received\"} 1",
+        "stashgate_dead_letters_unaccounted_events{group=\"door\"} 0",
+        "stashgate_dead_letters_kept_events_total{source=\"http\",reason=\"invalid_json\"} 1",
+        "stashgate_dead_letters_poisoned{group=\"forwarder\"} 0",
         "stashgate_ready 1",
     ] {
         assert!(scrape.lines().any(|l| l == line), "no {line} in\n{scrape}");
@@ -84,4 +99,28 @@ async fn the_page_lists_what_a_scrape_of_a_gateway_gives() {
     ] {
         assert!(scrape.contains(syncs), "no {syncs} in\n{scrape}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_of_dead_letters_that_failed_is_seen_everywhere() {
+    let setup = Setup::new(Logstash::start().await.address(), "");
+    let _gateway = setup.start_and_wait().await;
+    eventually("ready", || get(setup.admin, "/readyz").status == 200).await;
+    // The store makes its file there when it gets its first letter.
+    std::fs::remove_dir_all(setup.data_dir().join("dead-letters/door")).expect("removed");
+    post(setup.http, "not JSON\n");
+
+    assert_eq!(get(setup.admin, "/readyz").status, 503);
+    let scrape = get(setup.admin, "/metrics").body;
+    for line in [
+        "stashgate_dead_letters_poisoned{group=\"door\"} 1",
+        "stashgate_dead_letters_poisoned{group=\"forwarder\"} 0",
+        "stashgate_spool_poisoned{queue=\"logstash\"} 0",
+        "stashgate_ready 0",
+    ] {
+        assert!(scrape.lines().any(|l| l == line), "no {line} in\n{scrape}");
+    }
+    let status = setup.status().await;
+    assert_eq!(status["state"], "poisoned");
+    assert_eq!(status["dead_letters"]["groups"][0]["group"], "door");
 }

@@ -8,7 +8,7 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use super::process;
 use super::text::{Kind, Text};
 use crate::metrics::describe;
-use crate::status::{QueueStatus, State, Status};
+use crate::status::{GroupStats, QueueStatus, State, Status};
 
 /// Seconds, from a sync on a fast disk to a stretch that a slow Logstash holds.
 const SHORT: [f64; 16] = [
@@ -161,6 +161,41 @@ const QUEUE_GAUGES: &[QueueGauge] = &[
     ),
 ];
 
+/// A gauge of each group of sources of dead letters.
+struct GroupGauge {
+    name: &'static str,
+    help: &'static str,
+    value: fn(&GroupStats) -> i64,
+}
+
+const GROUP_GAUGES: &[GroupGauge] = &[
+    GroupGauge {
+        name: "stashgate_dead_letters_held_events",
+        help: "Dead letters held.",
+        value: |group| group.held as i64,
+    },
+    GroupGauge {
+        name: "stashgate_dead_letters_bytes",
+        help: "Their length as stored.",
+        value: |group| group.bytes as i64,
+    },
+    GroupGauge {
+        name: "stashgate_dead_letters_full",
+        help: "1 while dead letters are not kept for want of room.",
+        value: |group| i64::from(group.full),
+    },
+    GroupGauge {
+        name: "stashgate_dead_letters_poisoned",
+        help: "1 after a disk operation failed: no more are kept until a restart.",
+        value: |group| i64::from(group.poisoned.is_some()),
+    },
+    GroupGauge {
+        name: "stashgate_dead_letters_unaccounted_events",
+        help: "What the letters' ledger leaves over: 0, or letters were lost or made.",
+        value: |group| group.unaccounted,
+    },
+];
+
 /// Seconds from `since` to the time of the status.
 fn age(since: Option<crate::batch::UnixMillis>, status: &Status) -> f64 {
     since.map_or(0.0, |since| {
@@ -242,28 +277,26 @@ fn write_endpoints(text: &mut Text, status: &Status) {
 }
 
 fn write_dead_letters(text: &mut Text, status: &Status) {
-    let Some(letters) = &status.dead_letters else {
-        return;
-    };
-    let gauges = [
-        (
-            "stashgate_dead_letters_held_events",
-            "Dead letters held.",
-            letters.held,
-        ),
-        (
-            "stashgate_dead_letters_bytes",
-            "Their length as stored.",
-            letters.bytes,
-        ),
-        (
-            "stashgate_dead_letters_full",
-            "1 while dead letters are not kept for want of room.",
-            u64::from(letters.full),
-        ),
-    ];
-    for (name, help, value) in gauges {
-        text.metric(name, Kind::Gauge, help);
-        text.value(name, &[], value);
+    let groups = status.dead_letters.iter().flat_map(|l| &l.groups);
+    let groups: Vec<&GroupStats> = groups.collect();
+    for gauge in GROUP_GAUGES {
+        text.metric(gauge.name, Kind::Gauge, gauge.help);
+        for group in &groups {
+            text.value(gauge.name, &[("group", &group.group)], (gauge.value)(group));
+        }
+    }
+    let name = "stashgate_dead_letters_ledger_events_total";
+    text.metric(
+        name,
+        Kind::Counter,
+        "The letters' ledger since the store was made.",
+    );
+    for group in groups {
+        for (entry, events) in [
+            ("received", group.received),
+            ("quarantined", group.quarantined),
+        ] {
+            text.value(name, &[("group", &group.group), ("entry", entry)], events);
+        }
     }
 }

@@ -10,7 +10,7 @@ use super::output::{self, span, thousands};
 use super::{Exit, Failure};
 use crate::batch::UnixMillis;
 use crate::log::escape;
-use crate::status::{QueueStatus, Status as Answer};
+use crate::status::{DeadLetterStats, Endpoint, QueueStatus, Status as Answer};
 
 /// Show what a running gateway is doing.
 #[derive(Debug, Args)]
@@ -67,17 +67,7 @@ fn write_view(out: &mut String, status: &Answer) -> std::fmt::Result {
         write_queue(out, queue, status)?;
     }
     if let Some(letters) = &status.dead_letters {
-        let full = if letters.full {
-            "; FULL: more are not kept"
-        } else {
-            ""
-        };
-        writeln!(
-            out,
-            "\ndead letters  {} events, {}{full}",
-            thousands(letters.held),
-            ByteSize(letters.bytes)
-        )?;
+        write_letters(out, letters)?;
     }
     for warning in &status.warnings {
         writeln!(out, "warning: {}", escape(warning))?;
@@ -85,9 +75,50 @@ fn write_view(out: &mut String, status: &Answer) -> std::fmt::Result {
     Ok(())
 }
 
+fn write_letters(out: &mut String, letters: &DeadLetterStats) -> std::fmt::Result {
+    writeln!(
+        out,
+        "\ndead letters  {} events, {}",
+        thousands(letters.held),
+        ByteSize(letters.bytes)
+    )?;
+    for group in letters.groups.iter().filter(|group| group.received > 0) {
+        write!(
+            out,
+            "  {:<11} received {} = held {}",
+            escape(&group.group),
+            thousands(group.received),
+            thousands(group.held)
+        )?;
+        if group.quarantined > 0 {
+            write!(out, " + quarantined {}", thousands(group.quarantined))?;
+        }
+        writeln!(out, "; unaccounted: {}", group.unaccounted)?;
+    }
+    if letters.full {
+        writeln!(out, "  FULL        more are not kept")?;
+    }
+    write_poisoned(out, letters.poisoned.as_deref())
+}
+
 fn write_queue(out: &mut String, queue: &QueueStatus, status: &Answer) -> std::fmt::Result {
     let stats = &queue.stats;
     writeln!(out, "\nqueue {}", stats.queue)?;
+    write_waiting(out, queue, status)?;
+    write_rates(out, queue)?;
+    write_ledger(out, queue)?;
+    write_archive(out, queue, status)?;
+    for endpoint in &queue.endpoints {
+        write_endpoint(out, endpoint, status)?;
+    }
+    if let Some(full) = stats.full {
+        writeln!(out, "  FULL        {full}")?;
+    }
+    write_poisoned(out, stats.poisoned.as_deref())
+}
+
+fn write_waiting(out: &mut String, queue: &QueueStatus, status: &Answer) -> std::fmt::Result {
+    let stats = &queue.stats;
     write!(
         out,
         "  waiting     {} events, {} of {}",
@@ -104,35 +135,31 @@ fn write_queue(out: &mut String, queue: &QueueStatus, status: &Answer) -> std::f
         "  in hand     {} events in {} batches",
         thousands(stats.leased_events),
         thousands(stats.leased_batches)
-    )?;
-    write_rates(out, queue)?;
-    write_ledger(out, queue)?;
-    write_archive(out, queue, status)?;
-    for endpoint in &queue.endpoints {
-        let detail = endpoint
-            .detail
-            .as_deref()
-            .map(|d| format!(": {}", escape(d)));
-        let since = age(endpoint.since, status);
-        writeln!(
-            out,
-            "  to          {} is {} for {since}{}",
-            escape(&endpoint.address),
-            escape(&endpoint.state),
-            detail.unwrap_or_default()
-        )?;
+    )
+}
+
+fn write_endpoint(out: &mut String, endpoint: &Endpoint, status: &Answer) -> std::fmt::Result {
+    write!(out, "  to          {}", escape(&endpoint.host))?;
+    if endpoint.address != endpoint.host {
+        write!(out, " ({})", escape(&endpoint.address))?;
     }
-    if let Some(full) = stats.full {
-        writeln!(out, "  FULL        {full}")?;
+    let since = age(endpoint.since, status);
+    write!(out, " is {} for {since}", escape(&endpoint.state))?;
+    if let Some(detail) = &endpoint.detail {
+        write!(out, ": {}", escape(detail))?;
     }
-    if let Some(poisoned) = &stats.poisoned {
-        writeln!(
-            out,
-            "  POISONED    {}; restart when the disk is well",
-            escape(poisoned)
-        )?;
-    }
-    Ok(())
+    writeln!(out)
+}
+
+fn write_poisoned(out: &mut String, poisoned: Option<&str>) -> std::fmt::Result {
+    let Some(poisoned) = poisoned else {
+        return Ok(());
+    };
+    let poisoned = escape(poisoned);
+    writeln!(
+        out,
+        "  POISONED    {poisoned}; restart when the disk is well"
+    )
 }
 
 fn write_rates(out: &mut String, queue: &QueueStatus) -> std::fmt::Result {
@@ -202,4 +229,39 @@ fn write_archive(out: &mut String, queue: &QueueStatus, status: &Answer) -> std:
 
 fn age(since: UnixMillis, status: &Answer) -> String {
     span(status.at.0.saturating_sub(since.0) as f64 / 1000.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::status::GroupStats;
+
+    #[test]
+    fn a_store_of_dead_letters_that_failed_is_shown_with_its_books() {
+        let letters = DeadLetterStats {
+            held: 2,
+            bytes: 400,
+            full: true,
+            poisoned: Some("sync: Input/output error".into()),
+            groups: vec![GroupStats {
+                group: "door".into(),
+                received: 4,
+                held: 2,
+                quarantined: 1,
+                unaccounted: 1,
+                bytes: 400,
+                full: true,
+                poisoned: Some("sync: Input/output error".into()),
+            }],
+        };
+        let mut text = String::new();
+        write_letters(&mut text, &letters).expect("a string takes all");
+        for line in [
+            "  door        received 4 = held 2 + quarantined 1; unaccounted: 1",
+            "  FULL        more are not kept",
+            "  POISONED    sync: Input/output error; restart when the disk is well",
+        ] {
+            assert!(text.lines().any(|l| l == line), "no {line:?} in\n{text}");
+        }
+    }
 }

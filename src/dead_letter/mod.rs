@@ -12,6 +12,7 @@
 
 mod letter;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
@@ -20,8 +21,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::batch::{Batch, BatchId, QueueName, UnixMillis};
 use crate::event::RejectReason;
+use crate::metrics;
 use crate::spool::journal::{Journal, OpenError, Options, Sync};
-use crate::spool::{AppendError, Spool};
+use crate::spool::{AppendError, QueueStats, Spool};
 
 /// An event that cannot be processed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,6 +54,16 @@ pub enum Reason {
     Undeliverable(Undeliverable),
 }
 
+impl Reason {
+    /// The word for it, as it is written.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Rejected(reason) => reason.as_str(),
+            Self::Undeliverable(Undeliverable::Poison) => "poison",
+        }
+    }
+}
+
 /// Why the forwarder gave an event up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -75,6 +87,16 @@ pub enum Source {
 }
 
 impl Source {
+    /// The word for it, as it is written.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Grpc => "grpc",
+            Self::Http => "http",
+            Self::Tcp => "tcp",
+            Self::Forwarder => "forwarder",
+        }
+    }
+
     /// The store's queue for letters of this source: the door's receivers share
     /// one budget, the forwarder has another.
     fn place(self) -> &'static str {
@@ -113,6 +135,45 @@ pub struct DeadLetterStats {
     pub full: bool,
     /// Why the store takes nothing more until a restart.
     pub poisoned: Option<String>,
+    /// The same for each group of sources, with its books.
+    pub groups: Vec<GroupStats>,
+}
+
+/// What a group of sources has in the store. Letters, since the store was made:
+/// received = held + quarantined + unaccounted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GroupStats {
+    /// `door` (the receivers) or `forwarder`.
+    pub group: String,
+    /// Letters that were stored.
+    pub received: u64,
+    /// Letters held.
+    pub held: u64,
+    /// Letters in records found damaged and set aside.
+    pub quarantined: u64,
+    /// What the books leave over; 0, or letters were lost or made.
+    pub unaccounted: i64,
+    /// Length of the letters held, in bytes.
+    pub bytes: u64,
+    /// Whether its budget is used up.
+    pub full: bool,
+    /// Why it takes nothing more until a restart.
+    pub poisoned: Option<String>,
+}
+
+impl From<QueueStats> for GroupStats {
+    fn from(place: QueueStats) -> Self {
+        Self {
+            received: place.ledger.accepted,
+            held: place.waiting_events,
+            quarantined: place.ledger.quarantined,
+            unaccounted: place.unaccounted_events(),
+            bytes: place.waiting_bytes,
+            full: place.full.is_some(),
+            group: place.queue.to_string(),
+            poisoned: place.poisoned,
+        }
+    }
 }
 
 /// The store of dead letters. Cheap to clone.
@@ -172,23 +233,39 @@ impl DeadLetters {
                 own_metadata: false,
             })
             .await?;
+        count(&letters);
         Ok(())
     }
 
     /// What the store holds now.
     pub fn stats(&self) -> DeadLetterStats {
-        let places = self.spool.stats();
+        let places = self.spool.stats().into_iter();
+        let groups: Vec<GroupStats> = places.map(GroupStats::from).collect();
         DeadLetterStats {
-            held: places.iter().map(|place| place.waiting_events).sum(),
-            bytes: places.iter().map(|place| place.waiting_bytes).sum(),
-            full: places.iter().any(|place| place.full.is_some()),
-            poisoned: places.into_iter().find_map(|place| place.poisoned),
+            held: groups.iter().map(|group| group.held).sum(),
+            bytes: groups.iter().map(|group| group.bytes).sum(),
+            full: groups.iter().any(|group| group.full),
+            poisoned: groups.iter().find_map(|group| group.poisoned.clone()),
+            groups,
         }
     }
 
     /// Syncs and closes the store.
     pub async fn close(&self) {
         self.spool.close().await;
+    }
+}
+
+/// Counts what was kept.
+fn count(letters: &[DeadLetter]) {
+    let mut events = BTreeMap::new();
+    for letter in letters {
+        *events
+            .entry((letter.source.as_str(), letter.reason.as_str()))
+            .or_default() += 1;
+    }
+    for ((source, reason), events) in events {
+        metrics::dead_letters(source, reason, events);
     }
 }
 

@@ -11,10 +11,11 @@ use super::forwarders::Forwarders;
 use crate::admin::Metrics;
 use crate::batch::UnixMillis;
 use crate::config::{Config, fleeting};
-use crate::dead_letter::DeadLetters;
-use crate::forwarder::{EndpointState, HostStatus};
+use crate::dead_letter::{DeadLetterStats, DeadLetters};
+use crate::forwarder::{self, EndpointState, HostStatus};
+use crate::spool::journal::files::{Files, OsFiles};
 use crate::spool::{QueueStats, Spool};
-use crate::status::{Endpoint, Listener, QueueStatus, Sampler, State, Status};
+use crate::status::{Endpoint, Limits, Listener, QueueStatus, Sampler, State, Status};
 
 const SAMPLE_EVERY: Duration = Duration::from_secs(1);
 
@@ -86,8 +87,9 @@ impl Shared {
             tick.tick().await;
             if let Some(stages) = self.stages.get() {
                 let stats = stages.spool.stats();
+                let disk_room = disk_room(&self.config(), &stats);
                 let mut sampler = self.sampler.lock().unwrap_or_else(PoisonError::into_inner);
-                sampler.sample(&stats, Instant::now());
+                sampler.sample(&stats, disk_room, Instant::now());
             }
             self.metrics.tidy();
         }
@@ -105,7 +107,8 @@ impl Shared {
         let config = self.config();
         let queues: Vec<_> = stages.map(|s| self.queues(s, &config)).unwrap_or_default();
         let letters = stages.map(|stages| stages.letters.stats());
-        let poisoned = queues.iter().any(|queue| queue.stats.poisoned.is_some());
+        let poisoned = queues.iter().any(|queue| queue.stats.poisoned.is_some())
+            || letters.as_ref().is_some_and(|l| l.poisoned.is_some());
         let state = if self.draining.load(Ordering::Relaxed) {
             State::Draining
         } else if stages.is_none() {
@@ -122,7 +125,10 @@ impl Shared {
             at: UnixMillis::now(),
             data_dir: config.data_dir.clone(),
             listeners: self.listeners.clone(),
-            warnings: self.warnings(&config).chain(alarms(&queues)).collect(),
+            warnings: self
+                .warnings(&config)
+                .chain(alarms(&queues, letters.as_ref()))
+                .collect(),
             queues,
             dead_letters: letters,
         }
@@ -134,25 +140,33 @@ impl Shared {
     }
 
     fn queues(&self, stages: &Stages, config: &Config) -> Vec<QueueStatus> {
-        let stats = stages.spool.stats();
+        let forwarders = stages.forwarders.status();
+        let stats = stages.spool.stats().into_iter();
         stats
-            .into_iter()
-            .map(|stats| self.queue(stages, config, stats))
+            .map(|stats| self.queue(&forwarders, config, stats))
             .collect()
     }
 
-    fn queue(&self, stages: &Stages, config: &Config, stats: QueueStats) -> QueueStatus {
+    fn queue(
+        &self,
+        forwarders: &[forwarder::Status],
+        config: &Config,
+        stats: QueueStats,
+    ) -> QueueStatus {
         let settings = config.queues.get(&stats.queue);
         let max_bytes = settings.map_or(0, |settings| settings.max_bytes.0);
+        let limits = Limits {
+            queue: max_bytes,
+            spool: config.spool.max_bytes.0,
+        };
         let sampler = self.sampler.lock().unwrap_or_else(PoisonError::into_inner);
-        let forwarders = stages.forwarders.status().into_iter();
-        let own = forwarders.filter(|forwarder| forwarder.queue == stats.queue);
+        let own = forwarders.iter().filter(|f| f.queue == stats.queue);
         QueueStatus {
             max_bytes,
             unaccounted_events: stats.unaccounted_events(),
-            rates: sampler.rates(&stats.queue, max_bytes),
+            rates: sampler.rates(&stats.queue, limits),
             endpoints: own
-                .flat_map(|forwarder| forwarder.hosts)
+                .flat_map(|forwarder| &forwarder.hosts)
                 .flat_map(endpoints)
                 .collect(),
             stats,
@@ -160,44 +174,55 @@ impl Shared {
     }
 }
 
+/// Bytes that the journal can still write: the archive makes room when it must.
+fn disk_room(config: &Config, stats: &[QueueStats]) -> Option<u64> {
+    let free = OsFiles.free_bytes(&config.data_dir).ok()?;
+    let settled = |queue: &QueueStats| queue.stored_bytes.saturating_sub(queue.waiting_bytes);
+    let archive: u64 = stats.iter().map(settled).sum();
+    let least = config.spool.journal.min_free_bytes.0;
+    Some(free.saturating_add(archive).saturating_sub(least))
+}
+
 /// What needs a person.
-fn alarms(queues: &[QueueStatus]) -> impl Iterator<Item = String> {
-    let wrong = queues.iter().filter(|queue| queue.unaccounted_events != 0);
-    wrong.map(|queue| {
-        format!(
-            "queue {}: {} events are unaccounted for; please report it with the output of `stashgate status --json`",
-            queue.stats.queue, queue.unaccounted_events
+fn alarms(queues: &[QueueStatus], letters: Option<&DeadLetterStats>) -> Vec<String> {
+    let queues = queues.iter().map(|queue| {
+        (
+            format!("queue {}", queue.stats.queue),
+            queue.unaccounted_events,
         )
-    })
+    });
+    let groups = letters.into_iter().flat_map(|letters| &letters.groups);
+    let groups = groups.map(|g| (format!("dead letters of the {}", g.group), g.unaccounted));
+    let wrong = queues.chain(groups).filter(|(_, events)| *events != 0);
+    wrong
+        .map(|(whose, events)| {
+            format!(
+                "{whose}: {events} events are unaccounted for; please report it with the output of `stashgate status --json`"
+            )
+        })
+        .collect()
 }
 
 /// A host's addresses; the host itself while it has none.
-fn endpoints(host: HostStatus) -> Vec<Endpoint> {
+fn endpoints(host: &HostStatus) -> Vec<Endpoint> {
     if host.endpoints.is_empty() {
-        let since = UnixMillis::now();
         return vec![Endpoint {
-            address: host.host,
+            host: host.host.clone(),
+            address: host.host.clone(),
             state: "unresolved".into(),
-            since,
-            detail: host.error,
+            since: UnixMillis::now(),
+            detail: host.error.clone(),
             confirmed_events: 0,
         }];
     }
-    let name = |address: SocketAddr| {
-        let address = address.to_string();
-        if address == host.host {
-            address
-        } else {
-            format!("{} ({address})", host.host)
-        }
-    };
-    let endpoints = host.endpoints.into_iter();
+    let endpoints = host.endpoints.iter();
     endpoints
         .map(|endpoint| Endpoint {
-            address: name(endpoint.address),
+            host: host.host.clone(),
+            address: endpoint.address.to_string(),
             state: state(endpoint.state).into(),
             since: endpoint.since,
-            detail: endpoint.last_error,
+            detail: endpoint.last_error.clone(),
             confirmed_events: endpoint.confirmed_events,
         })
         .collect()

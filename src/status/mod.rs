@@ -8,10 +8,10 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-pub use rates::{Rates, Sampler};
+pub use rates::{Limits, Rates, Sampler};
 
 use crate::batch::UnixMillis;
-use crate::dead_letter::DeadLetterStats;
+pub use crate::dead_letter::{DeadLetterStats, GroupStats};
 use crate::spool::QueueStats;
 
 /// A gateway, as of now.
@@ -45,7 +45,8 @@ pub enum State {
     Starting,
     /// Taking and forwarding batches.
     Running,
-    /// A disk operation failed: it forwards what it has and takes nothing more.
+    /// A disk operation failed: it forwards what it has, and takes nothing more
+    /// into that queue, or keeps no more dead letters.
     Poisoned,
     /// It was told to stop, and finishes what is in hand.
     Draining,
@@ -91,7 +92,10 @@ pub struct QueueStatus {
 /// One Logstash address, as of now.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Endpoint {
-    /// `host:port` as configured, with the IP address behind it once known.
+    /// `host:port` as configured.
+    pub host: String,
+    /// The IP address and port behind it, as in the metrics; `host` while its name
+    /// has no address.
     pub address: String,
     /// In a word.
     pub state: String,

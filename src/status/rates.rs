@@ -19,8 +19,9 @@ pub struct Rates {
     pub accepted_per_second: f64,
     /// Confirmed events a second.
     pub confirmed_per_second: f64,
-    /// Seconds until the queue is full if it goes on filling like this; `None`
-    /// if it does not fill.
+    /// Seconds until the queue takes no more if all goes on like this, because of
+    /// its own limit, the spool's, or the disk; 0 while it takes no more, `None`
+    /// if nothing fills.
     pub seconds_to_full: Option<f64>,
     /// Seconds until the queue is empty if it goes on draining like this;
     /// `None` if it does not drain.
@@ -34,6 +35,16 @@ struct Sample {
     confirmed: u64,
     waiting_events: u64,
     waiting_bytes: u64,
+    full: bool,
+}
+
+/// Most bytes of waiting batches.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// In the queue.
+    pub queue: u64,
+    /// In all queues together.
+    pub spool: u64,
 }
 
 /// The last samples of each queue. Bounded: as many as fit the window at one a
@@ -41,11 +52,14 @@ struct Sample {
 #[derive(Debug, Default)]
 pub struct Sampler {
     queues: HashMap<QueueName, VecDeque<Sample>>,
+    disk_room: Option<u64>,
 }
 
 impl Sampler {
-    /// Takes a sample; to be called about once a second.
-    pub fn sample(&mut self, stats: &[QueueStats], at: Instant) {
+    /// Takes a sample; to be called about once a second. `disk_room`: bytes that
+    /// the disk takes before appends stop, if that is known.
+    pub fn sample(&mut self, stats: &[QueueStats], disk_room: Option<u64>, at: Instant) {
+        self.disk_room = disk_room;
         for queue in stats {
             let samples = self.queues.entry(queue.queue.clone()).or_default();
             samples.push_back(Sample {
@@ -54,6 +68,7 @@ impl Sampler {
                 confirmed: queue.ledger.confirmed,
                 waiting_events: queue.waiting_events,
                 waiting_bytes: queue.waiting_bytes,
+                full: queue.full.is_some(),
             });
             while samples.len() > 2 && at.duration_since(samples[0].at) > WINDOW {
                 samples.pop_front();
@@ -61,25 +76,68 @@ impl Sampler {
         }
     }
 
-    /// The rates of `queue`, which may hold `max_bytes`; `None` until there are
-    /// two samples.
-    pub fn rates(&self, queue: &QueueName, max_bytes: u64) -> Option<Rates> {
-        let samples = self.queues.get(queue)?;
-        let (first, last) = (samples.front()?, samples.back()?);
-        let seconds = last.at.duration_since(first.at).as_secs_f64();
-        if seconds <= 0.0 {
-            return None;
-        }
-        let per_second = |from: u64, to: u64| (to as f64 - from as f64) / seconds;
-        let filling = per_second(first.waiting_bytes, last.waiting_bytes);
-        let draining = per_second(last.waiting_events, first.waiting_events);
-        let room = max_bytes.saturating_sub(last.waiting_bytes) as f64;
+    /// The rates of `queue`; `None` until there are two samples.
+    pub fn rates(&self, queue: &QueueName, limits: Limits) -> Option<Rates> {
+        let span = Span::of(self.queues.get(queue)?)?;
+        let Span { first, last, .. } = span;
+        let draining = span.per_second(last.waiting_events, first.waiting_events);
         Some(Rates {
-            accepted_per_second: per_second(first.accepted, last.accepted),
-            confirmed_per_second: per_second(first.confirmed, last.confirmed),
-            seconds_to_full: (filling > 0.0).then(|| room / filling),
+            accepted_per_second: span.per_second(first.accepted, last.accepted),
+            confirmed_per_second: span.per_second(first.confirmed, last.confirmed),
+            seconds_to_full: self.seconds_to_full(&span, limits),
             seconds_to_drain: (draining > 0.0).then(|| last.waiting_events as f64 / draining),
         })
+    }
+
+    fn seconds_to_full(&self, queue: &Span<'_>, limits: Limits) -> Option<f64> {
+        if queue.last.full {
+            return Some(0.0);
+        }
+        let spans: Vec<Span<'_>> = self.queues.values().filter_map(Span::of).collect();
+        let all_filling = spans.iter().map(Span::filling).sum();
+        let all_bytes = spans.iter().map(|span| span.last.waiting_bytes).sum();
+        let own_room = limits.queue.saturating_sub(queue.last.waiting_bytes);
+        let spool_room = limits.spool.saturating_sub(all_bytes);
+        let shared_room = self
+            .disk_room
+            .map_or(spool_room, |disk| disk.min(spool_room));
+        let ends = [
+            until_full(own_room, queue.filling()),
+            until_full(shared_room, all_filling),
+        ];
+        ends.into_iter().flatten().reduce(f64::min)
+    }
+}
+
+fn until_full(room: u64, filling: f64) -> Option<f64> {
+    (filling > 0.0).then(|| room as f64 / filling)
+}
+
+/// The two ends of a queue's samples.
+struct Span<'s> {
+    first: &'s Sample,
+    last: &'s Sample,
+    seconds: f64,
+}
+
+impl<'s> Span<'s> {
+    fn of(samples: &'s VecDeque<Sample>) -> Option<Self> {
+        let (first, last) = (samples.front()?, samples.back()?);
+        let seconds = last.at.duration_since(first.at).as_secs_f64();
+        (seconds > 0.0).then_some(Self {
+            first,
+            last,
+            seconds,
+        })
+    }
+
+    fn per_second(&self, from: u64, to: u64) -> f64 {
+        (to as f64 - from as f64) / self.seconds
+    }
+
+    /// Bytes a second; below 0 while it drains.
+    fn filling(&self) -> f64 {
+        self.per_second(self.first.waiting_bytes, self.last.waiting_bytes)
     }
 }
 
@@ -109,14 +167,60 @@ mod tests {
         }
     }
 
+    const LIMITS: Limits = Limits {
+        queue: 100_000,
+        spool: 1_000_000,
+    };
+
     fn rates(samples: &[(u64, u64)]) -> Option<Rates> {
         let mut sampler = Sampler::default();
         let start = Instant::now();
         for (second, (accepted, confirmed)) in (0..).zip(samples) {
             let at = start + Duration::from_secs(second);
-            sampler.sample(&[stats(*accepted, *confirmed)], at);
+            sampler.sample(&[stats(*accepted, *confirmed)], None, at);
         }
-        sampler.rates(&QueueName::default(), 100_000)
+        sampler.rates(&QueueName::default(), LIMITS)
+    }
+
+    /// The queue `logstash` fills by 10,000 bytes a second and another, which has
+    /// the rest of `spool`, by 30,000; when the first takes no more.
+    fn to_full(spool: u64, disk_room: Option<u64>) -> Option<f64> {
+        let mut sampler = Sampler::default();
+        let start = Instant::now();
+        for second in 0..2 {
+            let mut other = stats(100 + 300 * second, 0);
+            other.queue = "other".parse().expect("a name");
+            let at = start + Duration::from_secs(second);
+            sampler.sample(&[stats(100 * second, 0), other], disk_room, at);
+        }
+        let limits = Limits { spool, ..LIMITS };
+        sampler
+            .rates(&QueueName::default(), limits)?
+            .seconds_to_full
+    }
+
+    #[test]
+    fn a_queue_is_full_when_the_first_of_its_own_limit_the_spool_and_the_disk_is() {
+        assert_eq!(to_full(1_000_000, None), Some(9.0));
+        assert_eq!(to_full(250_000, None), Some(5.0));
+        assert_eq!(to_full(250_000, Some(80_000)), Some(2.0));
+        assert_eq!(to_full(1, None), Some(0.0));
+    }
+
+    #[test]
+    fn a_queue_that_is_full_says_so_though_it_fills_no_more() {
+        let mut sampler = Sampler::default();
+        let full = QueueStats {
+            full: Some(crate::spool::FullReason::QueueBytes),
+            ..stats(1000, 0)
+        };
+        let start = Instant::now();
+        for second in 0..2 {
+            let at = start + Duration::from_secs(second);
+            sampler.sample(std::slice::from_ref(&full), None, at);
+        }
+        let rates = sampler.rates(&QueueName::default(), LIMITS).expect("rates");
+        assert_eq!(rates.seconds_to_full, Some(0.0));
     }
 
     #[test]
