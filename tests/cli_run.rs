@@ -179,3 +179,30 @@ async fn a_taken_address_is_named_with_its_setting() {
     let said = format!("cannot listen on {taken}, as receivers.http.listen says");
     assert!(started.err.contains(&said), "{}", started.err);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn check_beside_the_gateway_says_that_it_runs_and_after_it_that_the_addresses_are_free() {
+    let setup = Setup::new(Logstash::start().await.address(), "");
+    let check = || {
+        run(stashgate(&["check", "--config"])
+            .arg(setup.config_file())
+            .env("STASHGATE__SPOOL__JOURNAL__MIN_FREE_BYTES", "1MiB"))
+    };
+    let gateway = setup.start_and_wait().await;
+    let beside = check();
+    assert_eq!(beside.code, Some(0), "{}", beside.out);
+    for part in [
+        format!("ok       receivers.grpc.listen: {} is taken", setup.grpc),
+        "the settings are usable; a gateway runs in this data_dir now".to_owned(),
+    ] {
+        assert!(beside.out.contains(&part), "no {part:?} in {}", beside.out);
+    }
+
+    assert_eq!(gateway.terminate().await, Some(0));
+    let after = check();
+    assert!(
+        after.out.contains("the settings are usable\n"),
+        "{}",
+        after.out
+    );
+}

@@ -4,6 +4,7 @@ mod disk;
 mod endpoint;
 
 use std::fmt;
+use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpListener};
 
 use clap::Args;
@@ -12,12 +13,14 @@ use super::settings::Settings;
 use super::{Exit, Failure, output};
 use crate::config::Config;
 use crate::log::escape;
+use crate::spool::journal::tools;
 
 /// Print the settings as they come out, and try them.
 ///
 /// Tells whether the disk can be written and how long a sync takes, whether the
 /// addresses to listen on are free, and whether each Logstash answers. A
-/// Logstash that does not answer is a warning: the gateway waits for it.
+/// Logstash that does not answer is a warning: the gateway waits for it. Beside a
+/// gateway that runs in the same data_dir, addresses may be taken.
 #[derive(Debug, Args)]
 pub(super) struct Check {
     #[command(flatten)]
@@ -56,7 +59,8 @@ impl Check {
             output::print(format_args!("{finding}\n"));
         };
         disk::check(&config).into_iter().for_each(&mut tell);
-        addresses(&config).for_each(&mut tell);
+        let runs = tools::is_in_use(&config.data_dir.join("journal"));
+        addresses(&config, runs).for_each(&mut tell);
         endpoint::check(&config).into_iter().for_each(&mut tell);
         config
             .weaknesses()
@@ -65,21 +69,29 @@ impl Check {
             .for_each(&mut tell);
 
         let verdict = if usable { "usable" } else { "NOT usable" };
-        output::print(format_args!("\nthe settings are {verdict}\n"));
+        let beside = if runs {
+            "; a gateway runs in this data_dir now"
+        } else {
+            ""
+        };
+        output::print(format_args!("\nthe settings are {verdict}{beside}\n"));
         Ok(if usable { Exit::Done } else { Exit::No })
     }
 }
 
-fn addresses(config: &Config) -> impl Iterator<Item = Finding> {
+fn addresses(config: &Config, runs: bool) -> impl Iterator<Item = Finding> {
     config
         .listen_addresses()
         .into_iter()
-        .map(|(setting, address)| is_free(&setting, address))
+        .map(move |(setting, address)| is_free(&setting, address, runs))
 }
 
-fn is_free(setting: &str, address: SocketAddr) -> Finding {
+fn is_free(setting: &str, address: SocketAddr, runs: bool) -> Finding {
     match TcpListener::bind(address) {
         Ok(_) => Finding::Good(format!("{setting}: {address} is free")),
+        Err(error) if runs && error.kind() == ErrorKind::AddrInUse => Finding::Good(format!(
+            "{setting}: {address} is taken, as a gateway runs in this data_dir now"
+        )),
         Err(error) => Finding::Bad(format!("{setting}: cannot listen on {address}: {error}")),
     }
 }

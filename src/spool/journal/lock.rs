@@ -32,3 +32,12 @@ impl Lock {
         }
     }
 }
+
+/// Whether a process has the journal in `dir` open. Makes no file, and holds the
+/// lock for no longer than it takes to ask.
+pub(super) fn is_held(dir: &Path) -> bool {
+    let Ok(file) = File::open(dir.join(LOCK)) else {
+        return false;
+    };
+    flock(&file, FlockOperation::NonBlockingLockShared) == Err(Errno::WOULDBLOCK)
+}

@@ -19,7 +19,7 @@ pub use repair::{QueueRepair, Repair, repair};
 pub use stat::{QueueStat, stat};
 
 use super::files::{Files, OsFiles};
-use super::lock::Lock;
+use super::lock::{self, Lock};
 use super::options::OpenError;
 use crate::batch::QueueName;
 
@@ -38,6 +38,11 @@ pub enum ToolError {
     /// It is in use, cannot be read, or is of another version.
     #[error(transparent)]
     Open(#[from] OpenError),
+}
+
+/// Whether a process has the journal in `dir` open.
+pub fn is_in_use(dir: &Path) -> bool {
+    lock::is_held(dir)
 }
 
 /// The queues of the journal in `dir`, with its lock.
