@@ -14,8 +14,10 @@ demo: ## a million events through a gateway, with Logstash "upgraded" in the mid
 run: ## run the gateway with the defaults (docs/configuration.md)
 	$(CARGO) run --release -- run
 
-# The tests need Rust and a C compiler, and nothing else: there is nothing to
-# install. Packages that a later test needs are installed here, before it runs.
+# The tests need Rust and a C compiler. Those of the examples in Python, Go and
+# Node.js, and of ghz, also use pip, npm and go: they install pinned versions
+# into target/ when they first run, and are skipped, with a message, where the
+# language or the network is missing.
 test: ## run all tests
 	$(CARGO) test
 

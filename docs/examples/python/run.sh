@@ -11,7 +11,8 @@ if [ ! -x "$work/venv/bin/python" ]; then
     python3 -m venv "$work/venv" || skip "python3 has no venv"
 fi
 python=$work/venv/bin/python
-"$python" -m pip install --quiet --disable-pip-version-check -r "$here/requirements.txt" >&2 ||
+# The limit is for a network that swallows packets.
+timeout 300 "$python" -m pip install --quiet --disable-pip-version-check -r "$here/requirements.txt" >&2 ||
     skip "pip cannot install the packages"
 
 "$python" -m grpc_tools.protoc -I "$here/../../../proto" \

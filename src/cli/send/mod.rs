@@ -28,7 +28,8 @@ use job::{Job, Stop};
 pub(super) struct Send {
     /// The file, gzip or not; - for standard input.
     file: PathBuf,
-    /// The gateway's gRPC address.
+    /// The gateway's gRPC address. Not the admin address, which the other commands
+    /// take as --url or STASHGATE_URL.
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:7171")]
     to: String,
     /// The queue.
