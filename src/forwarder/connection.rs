@@ -1,5 +1,5 @@
-//! A connection to a Logstash that never answers: bytes go out, and all that can
-//! come in is the end.
+//! A connection on which nobody answers: bytes go out, and all that can come in is
+//! the end.
 
 use std::io;
 use std::net::SocketAddr;
@@ -147,7 +147,7 @@ impl Connection {
                     tokio::select! {
                         biased;
                         end = self.ended() => return Err(end),
-                        writable = vigil.patiently(self.peer, self.stream.writable()) => {
+                        writable = vigil.patiently(self.stream.writable()) => {
                             writable?.map_err(Unknown::Reset)?;
                         }
                     }

@@ -3,6 +3,7 @@
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::{Mutex as Gate, Notify};
 use tokio::time::Instant;
@@ -11,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::backoff::Backoff;
 use super::complaints::Complaints;
 use super::connect::ConnectError;
+use super::connection::Connection;
 use super::outcome::Unknown;
 use super::status::{EndpointState, EndpointStatus};
 use super::timing::Timing;
@@ -46,8 +48,8 @@ struct State {
     local: Backoff,
     complaints: Complaints,
     proof: Proof,
-    /// Whether it was ever seen to close.
-    closes: bool,
+    /// Whether a proof was ever given.
+    fit: bool,
     last_confirmed: Option<Instant>,
     /// When it last failed in a way that no event can cause.
     last_gone: Instant,
@@ -75,6 +77,10 @@ impl Link {
         Self { endpoint, index }
     }
 
+    pub(super) fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
     pub(super) fn shows(&self, now: LinkState) {
         self.set(Some(now));
     }
@@ -92,14 +98,25 @@ impl Drop for Link {
     }
 }
 
-/// Whether the endpoint is known to close what we half-close.
+/// Whether the endpoint is known to keep to its protocol, where that can be seen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Proof {
     /// Not since it last failed.
     Missing,
-    /// It did not close in time.
+    /// It did not.
     Refuted,
     Given,
+}
+
+/// How an endpoint fails to keep to its protocol.
+#[derive(Debug)]
+pub(super) struct Unfit {
+    /// For the status.
+    pub(super) error: &'static str,
+    /// For the log, if it kept to it before.
+    pub(super) now: &'static str,
+    /// For the log, if it never did.
+    pub(super) ever: &'static str,
 }
 
 impl Endpoint {
@@ -125,6 +142,11 @@ impl Endpoint {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Opens a connection: the one place that does.
+    pub(super) async fn dial(&self, patience: Duration) -> Result<Connection, ConnectError> {
+        Connection::open(self.address, patience).await
+    }
+
     /// When it may be tried again.
     pub(super) fn due(&self) -> Instant {
         let state = self.state();
@@ -145,38 +167,33 @@ impl Endpoint {
         self.state().failures.failures() > 0
     }
 
-    /// It takes connections, and closes what we half-close.
+    /// It takes connections, and keeps to its protocol.
     pub(super) fn proven(&self) {
         let mut state = self.state();
         state.proof = Proof::Given;
-        state.closes = true;
+        state.fit = true;
         state.local.succeeded();
         state.show();
     }
 
-    /// It did not answer the empty half-close.
-    pub(super) fn not_proven(&self) {
+    /// It does not keep to its protocol.
+    pub(super) fn not_proven(&self, unfit: &Unfit) {
         let mut state = self.state();
         let now = Instant::now();
         state.failures.failed(now);
         state.proof = Proof::Refuted;
-        state.last_error = Some("it does not close a half-closed connection".into());
+        state.last_error = Some(unfit.error.into());
         if state.complaints.failed(now).is_some() {
-            self.say_that_it_does_not_close(state.closes);
+            match state.fit {
+                true => {
+                    tracing::warn!(queue = %self.queue, endpoint = %self.label, "{}", unfit.now)
+                }
+                false => {
+                    tracing::error!(queue = %self.queue, endpoint = %self.label, "{}", unfit.ever)
+                }
+            }
         }
         state.show();
-    }
-
-    fn say_that_it_does_not_close(&self, closed_before: bool) {
-        if closed_before {
-            tracing::warn!(queue = %self.queue, endpoint = %self.label,
-                "the endpoint does not close a half-closed connection now, though it did before: it seems to be blocked; waiting");
-        } else {
-            tracing::error!(queue = %self.queue, endpoint = %self.label,
-                "the endpoint does not close a half-closed connection, so nothing could be confirmed, and nothing is sent: \
-                 either Logstash is blocked right now, or this is no Logstash tcp input; \
-                 then use the lumberjack protocol, or confirm = \"written\"");
-        }
     }
 
     /// A stretch ended without confirmation, or a connection was lost. `gone`: no
@@ -250,12 +267,9 @@ impl Endpoint {
         self.state().last_gone
     }
 
-    /// The peer sent bytes; said once.
-    pub(super) fn spoke(&self, bytes: u64) {
-        if !std::mem::replace(&mut self.state().spoke, true) {
-            tracing::warn!(queue = %self.queue, endpoint = %self.label, bytes,
-                "the endpoint sends data, which a Logstash tcp input never does; it is ignored: is this the right port?");
-        }
+    /// It sent something; whether for the first time.
+    pub(super) fn speaks_for_the_first_time(&self) -> bool {
+        !std::mem::replace(&mut self.state().spoke, true)
     }
 
     pub(super) fn status(&self) -> EndpointStatus {
@@ -283,7 +297,7 @@ impl State {
             local: Backoff::new(timing.backoff),
             complaints: Complaints::default(),
             proof: Proof::Missing,
-            closes: false,
+            fit: false,
             last_confirmed: None,
             last_gone: Instant::now(),
             spoke: false,
@@ -303,7 +317,7 @@ impl State {
     /// Derives what is shown from what is.
     fn show(&mut self) {
         let refuted = self.proof == Proof::Refuted;
-        let shown = if refuted && !self.closes {
+        let shown = if refuted && !self.fit {
             EndpointState::Unsuitable
         } else if refuted || self.links.contains(&Some(LinkState::Blocked)) {
             EndpointState::Blocked
@@ -324,6 +338,12 @@ impl State {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const UNFIT: Unfit = Unfit {
+        error: "it does not close",
+        now: "it does not close now",
+        ever: "it never closes",
+    };
 
     fn endpoint() -> Endpoint {
         let address = ([127, 0, 0, 1], 5000).into();
@@ -390,10 +410,10 @@ mod tests {
     #[test]
     fn one_that_closed_before_is_blocked_and_one_that_never_did_is_unsuitable() {
         let endpoint = endpoint();
-        endpoint.not_proven();
+        endpoint.not_proven(&UNFIT);
         assert_eq!(endpoint.status().state, EndpointState::Unsuitable);
         endpoint.proven();
-        endpoint.not_proven();
+        endpoint.not_proven(&UNFIT);
         assert_eq!(endpoint.status().state, EndpointState::Blocked);
     }
 

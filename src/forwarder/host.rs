@@ -10,9 +10,9 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::complaints::Complaints;
 use super::endpoint::Endpoint;
+use super::lane;
 use super::status::HostStatus;
 use super::work::Work;
-use crate::config::Confirm;
 
 /// Least time between two look-ups of a name whose endpoints fail.
 const LOOKUP_PAUSE: Duration = Duration::from_secs(1);
@@ -65,7 +65,7 @@ impl Host {
         while !work.stop.is_cancelled() {
             let resolved = work.stop.run_until_cancelled(self.resolve(&work)).await;
             for endpoint in resolved.unwrap_or_default() {
-                super::start_slots(&work, &endpoint);
+                lane::start_slots(&work, &endpoint);
             }
             work.stop.run_until_cancelled(self.wait(&work)).await;
         }
@@ -126,12 +126,10 @@ impl Host {
     }
 
     fn endpoint(&self, work: &Work, address: SocketAddr) -> Endpoint {
-        let output = &work.output;
-        if output.confirm == Confirm::Close && !output.direct && !address.ip().is_loopback() {
-            tracing::warn!(queue = %work.queue, host = self.name, endpoint = %address,
-                "confirm = \"close\" holds only if this address is Logstash itself: behind a virtual address, NAT or proxy \
-                 the reconnect may reach another node, and events may be lost; use the lumberjack protocol there, \
-                 or say direct = true if the address is direct");
+        if let Some(warning) = work.terms.beyond_loopback
+            && !address.ip().is_loopback()
+        {
+            tracing::warn!(queue = %work.queue, host = self.name, endpoint = %address, "{warning}");
         }
         Endpoint::new(
             work.queue.clone(),

@@ -53,10 +53,10 @@ impl InHand {
         self.first_byte
     }
 
-    /// The far side has it all (`result`: `confirmed` or `written`).
-    pub(super) async fn confirmed(self, work: &Work, endpoint: &Endpoint, result: &'static str) {
+    /// The far side has it all.
+    pub(super) async fn confirmed(self, work: &Work, endpoint: &Endpoint) {
         endpoint.confirmed(self.events);
-        metrics::forwarded(&work.queue, &endpoint.label, result, self.events);
+        metrics::forwarded(&work.queue, &endpoint.label, work.terms.result, self.events);
         if let Some(since) = self.first_byte {
             metrics::confirm_took(&work.queue, since.elapsed());
         }

@@ -24,25 +24,48 @@
 //! about the largest batch.
 //!
 //! The rooms: `host` (name to addresses), `endpoint` (what the connections to one
-//! address share), `connection`, `connect`, `vigil` (sockets and patience),
-//! `in_hand` (leases and their settlement), `suspects` (poison). One module an
-//! output protocol: `json_lines`. Another one adds its module and its arms in
-//! `start_slots` and `start_ordered`.
+//! address share), `connection`, `connect`, `vigil` (sockets and patience); `lane`
+//! and `ordered` (who sends when), `leasing` and `fill` (lease, encode, write),
+//! `in_hand` (leases and their settlement); `suspects`, `alone`, `bisect` (poison).
+//! None of them knows a protocol. `wire` does, with one module an output protocol:
+//! `json_lines`.
+//!
+//! How to add an output:
+//!
+//! 1. A variant in [`Protocol`](crate::config::Protocol), and its settings.
+//! 2. A folder with a `Session`: an open connection from [`Endpoint::dial`] that
+//!    encodes events, writes them, and waits until the far side confirms them. A
+//!    protocol with answers (lumberjack's acks, an HTTP status) may wait for them
+//!    in `write`, window by window, and has nothing left to wait for in `confirm`.
+//!    Leases stay whole: after a break, what was acknowledged is sent again with
+//!    the rest.
+//! 3. Its arms in `wire`: `Terms::of` (how many lanes, how long a stretch; 1 and
+//!    zero for a protocol with answers) and the methods of `Wire`.
+//! 4. What the far side can do wrong as variants of `Unknown`; only those where it
+//!    broke this one connection blame what was sent.
+//!
+//! [`Endpoint::dial`]: endpoint::Endpoint::dial
 
+mod alone;
 mod backoff;
-mod boot_clock;
+mod bisect;
 mod complaints;
 mod connect;
 mod connection;
 mod endpoint;
+mod fill;
 mod host;
 mod in_hand;
 mod json_lines;
+mod lane;
+mod leasing;
+mod ordered;
 mod outcome;
 mod status;
 mod suspects;
 mod timing;
 mod vigil;
+mod wire;
 mod work;
 
 #[cfg(test)]
@@ -60,13 +83,13 @@ use tokio_util::task::TaskTracker;
 pub use status::{EndpointState, EndpointStatus, HostStatus, Status};
 
 use crate::batch::QueueName;
-use crate::config::{Confirm, Output, Protocol};
+use crate::config::Output;
 use crate::dead_letter::DeadLetters;
 use crate::spool::Spool;
-use endpoint::Endpoint;
 use host::Host;
 use suspects::Suspects;
 use timing::Timing;
+use wire::Terms;
 use work::Work;
 
 /// Sends the batches of one queue. Cheap to clone.
@@ -97,14 +120,11 @@ impl Forwarder {
         stop: CancellationToken,
         timing: Timing,
     ) -> Self {
-        if output.confirm == Confirm::Written {
-            tracing::warn!(%queue,
-                "confirm = \"written\" is lossy: what Logstash received and did not process when it stops is lost");
-        }
         let hosts = output.hosts.iter().cloned().map(Host::new).map(Arc::new);
         let forwarder = Self {
             hosts: hosts.collect(),
             work: Arc::new(Work {
+                terms: Terms::of(&queue, &output, &timing),
                 queue,
                 output,
                 spool,
@@ -125,7 +145,7 @@ impl Forwarder {
     fn spawn(&self) {
         let Work { tasks, output, .. } = &*self.work;
         if output.ordered {
-            start_ordered(&self.work, self.hosts.to_vec());
+            tasks.spawn(ordered::run(self.work.clone(), self.hosts.to_vec()));
         }
         for host in self.hosts.iter() {
             tasks.spawn(host.clone().run(self.work.clone()));
@@ -155,24 +175,4 @@ async fn limit_drain(work: Arc<Work>) {
         () = tokio::time::sleep(work.timing.drain) => work.give_up.cancel(),
         () = work.tasks.wait() => {}
     }
-}
-
-fn start_slots(work: &Arc<Work>, endpoint: &Arc<Endpoint>) {
-    let slots = match work.output.ordered {
-        true => 0,
-        false => work.output.connections,
-    };
-    for _ in 0..slots {
-        match work.output.protocol {
-            Protocol::JsonLines => json_lines::start_slot(work, endpoint),
-        }
-    }
-}
-
-fn start_ordered(work: &Arc<Work>, hosts: Vec<Arc<Host>>) {
-    match work.output.protocol {
-        Protocol::JsonLines => work
-            .tasks
-            .spawn(json_lines::run_ordered(work.clone(), hosts)),
-    };
 }

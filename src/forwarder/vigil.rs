@@ -1,11 +1,10 @@
 //! Waiting for a peer that may be blocked: without limit, but not blindly.
 
-use std::net::SocketAddr;
 use std::pin::pin;
 
 use tokio::time::timeout;
 
-use super::connect::{ConnectError, connect};
+use super::connect::ConnectError;
 use super::endpoint::{Link, LinkState};
 use super::outcome::Unknown;
 use super::timing::Timing;
@@ -21,11 +20,7 @@ impl Vigil<'_> {
     /// Waits for `progress` as long as it takes. Meanwhile the endpoint is shown
     /// as blocked, and a probe connect asks now and then whether the host is
     /// there at all: a blocked Logstash still listens, a dead host does not.
-    pub(super) async fn patiently<F: Future>(
-        &self,
-        peer: SocketAddr,
-        progress: F,
-    ) -> Result<F::Output, Unknown> {
+    pub(super) async fn patiently<F: Future>(&self, progress: F) -> Result<F::Output, Unknown> {
         let mut progress = pin!(progress);
         if let Ok(done) = timeout(self.timing.blocked, &mut progress).await {
             return Ok(done);
@@ -38,7 +33,7 @@ impl Vigil<'_> {
             }
             tokio::select! {
                 done = &mut progress => break Ok(done),
-                alive = self.ask_whether_alive(peer) => if let Err(error) = alive {
+                alive = self.ask_whether_alive() => if let Err(error) = alive {
                     break Err(Unknown::Dead(error));
                 },
             }
@@ -48,8 +43,8 @@ impl Vigil<'_> {
         outcome
     }
 
-    async fn ask_whether_alive(&self, peer: SocketAddr) -> Result<(), ConnectError> {
-        match connect(peer, self.timing.connect).await {
+    async fn ask_whether_alive(&self) -> Result<(), ConnectError> {
+        match self.link.endpoint().dial(self.timing.connect).await {
             // Our own trouble says nothing about the peer.
             Ok(_) | Err(ConnectError::Local(_)) => Ok(()),
             Err(error) => Err(error),

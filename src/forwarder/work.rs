@@ -6,6 +6,7 @@ use tokio_util::task::TaskTracker;
 use super::complaints::SharedComplaints;
 use super::suspects::Suspects;
 use super::timing::Timing;
+use super::wire::Terms;
 use crate::batch::QueueName;
 use crate::config::Output;
 use crate::dead_letter::DeadLetters;
@@ -15,6 +16,7 @@ use crate::spool::Spool;
 pub(super) struct Work {
     pub(super) queue: QueueName,
     pub(super) output: Output,
+    pub(super) terms: Terms,
     pub(super) spool: Spool,
     pub(super) letters: DeadLetters,
     pub(super) timing: Timing,

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use crate::forwarder::boot_clock::BootInstant;
+use super::boot_clock::BootInstant;
 use crate::forwarder::connect::ConnectError;
 use crate::forwarder::connection::{Connection, Seen};
+use crate::forwarder::endpoint::Endpoint;
 use crate::forwarder::outcome::Unknown;
 use crate::forwarder::vigil::Vigil;
 
@@ -19,12 +20,13 @@ pub(super) async fn by_close(
         return Err(Unknown::ClosedEarly);
     }
     connection.half_close().map_err(Unknown::Reset)?;
-    let farewell = wait_for_fin(&connection, opened, vigil.timing.look);
-    let last_open = vigil.patiently(connection.peer(), farewell).await??;
+    let farewell = wait_for_fin(&connection, opened, vigil.timing.json_lines.look);
+    let last_open = vigil.patiently(farewell).await??;
     if !connection.is_acknowledged().map_err(Unknown::Reset)? {
         return Err(Unknown::Unacknowledged);
     }
-    reconnect(&connection, last_open, vigil.timing.window).await
+    let window = vigil.timing.json_lines.window;
+    reconnect(vigil.link.endpoint(), last_open, window).await
 }
 
 /// Waits until the peer closes; returns the moment of the last look that saw the
@@ -48,18 +50,15 @@ pub(super) async fn wait_for_fin(
 }
 
 async fn reconnect(
-    closed: &Connection,
+    endpoint: &Endpoint,
     last_open: BootInstant,
     window: Duration,
 ) -> Result<Connection, Unknown> {
     let patience = time_left(last_open, BootInstant::now(), window)?;
-    let connection =
-        Connection::open(closed.peer(), patience)
-            .await
-            .map_err(|error| match error {
-                ConnectError::Local(_) => Unknown::Local(error),
-                _ => Unknown::ListenerGone(error),
-            })?;
+    let connection = endpoint.dial(patience).await.map_err(|error| match error {
+        ConnectError::Local(_) => Unknown::Local(error),
+        _ => Unknown::ListenerGone(error),
+    })?;
     time_left(last_open, BootInstant::now(), window)?;
     Ok(connection)
 }

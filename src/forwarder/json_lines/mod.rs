@@ -25,9 +25,10 @@
 //!   half-close and the half-close itself looks like one that closes after it.
 //!   A peer that stops is found out by its listener all the same.
 //! - A slot sends a stretch on one connection while another waits for its FIN: two
-//!   [`lane`]s take turns, so an address sees up to twice `connections`. Each close leaves a port in TIME_WAIT for 60 s, so a
-//!   stretch lasts its 250 ms even when the queue is empty meanwhile, and longer
-//!   where an address has more than 25 connections.
+//!   lanes take turns, so an address sees up to twice `connections`. Each close
+//!   leaves a port in TIME_WAIT for 60 s, so a stretch lasts its 250 ms even when
+//!   the queue is empty meanwhile, and longer where an address has more than 25
+//!   connections.
 //! - Before any data, and after each failure, an empty half-close has to be
 //!   answered with a FIN ([`probe`]): a receiver that never closes would keep a
 //!   stretch for ever.
@@ -37,47 +38,43 @@
 //!
 //! [`Connection::look`]: super::connection::Connection::look
 
-mod alone;
-mod bisect;
+mod boot_clock;
 mod confirm;
-mod fill;
-mod lane;
-mod leasing;
-mod ordered;
 mod probe;
+mod session;
 #[cfg(test)]
 mod tests;
+mod timing;
 mod written;
 
-use std::sync::Arc;
+pub(super) use session::{Session, open};
+pub(super) use timing::Timing;
 
-use tokio::sync::Mutex;
-use tokio::time::Instant;
+use super::wire::Terms;
+use crate::batch::QueueName;
+use crate::config::{Confirm, Output};
 
-pub(super) use ordered::run_ordered;
+/// Why `confirm = "close"` needs the address of Logstash itself.
+const MAY_BE_ANOTHER_NODE: &str = "confirm = \"close\" holds only if this address is Logstash itself: \
+    behind a virtual address, NAT or proxy the reconnect may reach another node, and events may be lost; \
+    use the lumberjack protocol there, or say direct = true if the address is direct";
 
-use super::endpoint::Endpoint;
-use super::work::Work;
-use crate::config::Confirm;
-use lane::Lane;
-
-/// The right to send, and when the next stretch may begin.
-#[derive(Debug)]
-struct Turn {
-    next: Instant,
-}
-
-/// Starts one slot of `endpoint`.
-pub(super) fn start_slot(work: &Arc<Work>, endpoint: &Arc<Endpoint>) {
-    let turn = Arc::new(Mutex::new(Turn {
-        next: Instant::now(),
-    }));
-    let lanes = match work.output.confirm {
-        Confirm::Close => 2,
-        Confirm::Written => 1,
+pub(super) fn terms(queue: &QueueName, output: &Output, timing: &Timing) -> Terms {
+    if output.confirm == Confirm::Written {
+        tracing::warn!(%queue,
+            "confirm = \"written\" is lossy: what Logstash received and did not process when it stops is lost");
+    }
+    let connections = match output.ordered {
+        true => 1,
+        false => output.connections as u32,
     };
-    for _ in 0..lanes {
-        let lane = Lane::new(work.clone(), endpoint.clone());
-        work.tasks.spawn(lane.run(turn.clone()));
+    let closes = output.confirm == Confirm::Close;
+    let pace = timing.pace.saturating_mul(connections);
+    Terms {
+        lanes: if closes { 2 } else { 1 },
+        stretch: timing.stretch.max(pace),
+        pace,
+        result: if closes { "confirmed" } else { "written" },
+        beyond_loopback: (closes && !output.direct).then_some(MAY_BE_ANOTHER_NODE),
     }
 }

@@ -84,8 +84,11 @@ fn impatient() -> Timing {
     Timing {
         blocked: Duration::from_millis(50),
         alive: Duration::from_millis(150),
-        probe: Duration::from_millis(200),
-        look: Duration::from_millis(10),
+        json_lines: super::Timing {
+            probe: Duration::from_millis(200),
+            look: Duration::from_millis(10),
+            ..Default::default()
+        },
         ..Timing::default()
     }
 }
@@ -210,16 +213,15 @@ async fn a_fin_that_comes_late_still_confirms() {
 
 #[tokio::test]
 async fn a_host_that_makes_no_progress_and_listens_no_more_is_given_up() {
-    let mut logstash = Logstash::start_with(Script::Stall, Default::default()).await;
-    let address = logstash.address();
-    let connection = Connection::open(address, DEADLINE).await.expect("connects");
-    let sender = Sender::with(Logstash::start().await, impatient());
+    let stalled = Logstash::start_with(Script::Stall, Default::default()).await;
+    let mut sender = Sender::with(stalled, impatient());
+    let connection = sender.connect().await;
     connection
         .write_all(b"{}\n", &sender.vigil())
         .await
         .expect("written");
-    logstash.wait_for_connection().await;
-    logstash.stop_listening().await;
+    sender.logstash.wait_for_connection().await;
+    sender.logstash.stop_listening().await;
     let outcome = timeout(DEADLINE, by_close(connection, &sender.vigil())).await;
     let outcome = outcome.expect("given up");
     assert!(matches!(outcome, Err(Unknown::Dead(_))), "{outcome:?}");

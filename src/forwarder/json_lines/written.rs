@@ -25,7 +25,7 @@ pub(super) async fn by_kernel(
     tokio::select! {
         biased;
         end = connection.ended() => return Err(end),
-        taken = vigil.patiently(connection.peer(), taken(&connection, vigil.timing.look)) => {
+        taken = vigil.patiently(taken(&connection, vigil.timing.json_lines.look)) => {
             taken?.map_err(Unknown::Unaccounted)?;
         }
     }

@@ -114,7 +114,7 @@ async fn what_a_name_has_no_more_is_left_and_what_it_has_anew_is_used() {
     queue.settled().await;
     let forwarder = queue.forwarder.clone().expect("started");
     for endpoint in forwarder.hosts[0].update(&forwarder.work, &[second.address()]) {
-        crate::forwarder::start_slots(&forwarder.work, &endpoint);
+        crate::forwarder::lane::start_slots(&forwarder.work, &endpoint);
     }
     let before = first.received();
     queue.put(30, 10).await;

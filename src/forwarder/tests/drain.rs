@@ -7,7 +7,7 @@ async fn what_is_in_hand_is_confirmed_after_the_stop() {
     let logstash = Logstash::start().await;
     let mut queue = Queue::to(&[logstash.address()]).unhurried();
     // Only the stop ends the stretch.
-    queue.timing.stretch = DEADLINE;
+    queue.timing.json_lines.stretch = DEADLINE;
     let mut queue = queue.started();
     queue.put(10, 10).await;
     logstash.sink().wait_for(0..100).await;

@@ -83,7 +83,7 @@ async fn a_storm_of_restarts_loses_nothing_and_condemns_nobody() {
 async fn a_connection_lost_in_mid_stretch_is_noticed_before_the_stretch_is_over() {
     let mut logstash = Logstash::start().await;
     let mut queue = Queue::to(&[logstash.address()]);
-    queue.timing.stretch = DEADLINE * 10;
+    queue.timing.json_lines.stretch = DEADLINE * 10;
     let mut queue = queue.started();
     queue.put(1, 10).await;
     logstash.sink().wait_for(0..10).await;

@@ -81,7 +81,7 @@ impl Queue {
     /// For a Logstash that listens all the time and is to get nothing twice: on a
     /// busy machine an answer may take longer than the window.
     fn unhurried(mut self) -> Self {
-        self.timing.window = DEADLINE;
+        self.timing.json_lines.window = DEADLINE;
         self
     }
 
@@ -187,14 +187,17 @@ impl Queue {
 fn quick() -> Timing {
     let ms = Duration::from_millis;
     Timing {
-        stretch: ms(20),
-        pace: ms(1),
-        look: ms(10),
-        window: ms(150),
-        probe: ms(500),
+        json_lines: super::json_lines::Timing {
+            stretch: ms(20),
+            pace: ms(1),
+            look: ms(10),
+            window: ms(150),
+            probe: ms(500),
+        },
         blocked: ms(100),
         alive: ms(300),
         backoff: (ms(5), ms(100)),
+        answer: ms(150),
         witness: ms(100),
         young: ms(50),
         drain: ms(1000),

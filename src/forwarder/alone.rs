@@ -5,12 +5,12 @@ use std::ops::Range;
 use bytes::Bytes;
 use tokio::time::{Instant, sleep};
 
+use super::connection::{Connection, Seen};
+use super::in_hand::{InHand, requeue};
 use super::lane::Lane;
-use crate::event::Stamper;
-use crate::forwarder::connection::{Connection, Seen};
-use crate::forwarder::in_hand::{InHand, requeue};
-use crate::forwarder::outcome::Unknown;
-use crate::forwarder::suspects::Treatment;
+use super::outcome::Unknown;
+use super::suspects::Treatment;
+use super::wire::Wire;
 use crate::spool::Lease;
 
 /// What came of sending it alone.
@@ -65,8 +65,7 @@ impl Lane {
             Verdict::NotSent => requeue(&self.work, lease, false).await,
             Verdict::Confirmed => {
                 in_hand.push(lease);
-                let result = self.word_for_confirmed();
-                in_hand.confirmed(&self.work, &self.endpoint, result).await;
+                in_hand.confirmed(&self.work, &self.endpoint).await;
             }
             Verdict::Broke(unknown) | Verdict::Unclear(unknown) => {
                 in_hand.push(lease);
@@ -82,10 +81,10 @@ impl Lane {
         lines: &[u8],
         range: Range<u32>,
     ) -> Verdict {
-        let Ok(Some(connection)) = self.try_connection().await else {
+        let Ok(Some(wire)) = self.try_wire().await else {
             return Verdict::NotSent;
         };
-        let witness = match Connection::open(connection.peer(), self.work.timing.connect).await {
+        let witness = match self.endpoint.dial(self.work.timing.connect).await {
             Ok(witness) => witness,
             Err(error) => {
                 self.endpoint.unreachable(&error);
@@ -93,27 +92,23 @@ impl Lane {
             }
         };
         self.buffer.clear();
-        Stamper::new(lease.header(), self.work.output.event_id).stamp(
-            lines,
-            range.start,
-            &mut self.buffer,
-        );
-        match self.send_buffer(connection).await {
+        wire.encode(lease.header(), lines, range.start, &mut self.buffer);
+        match self.send_buffer(wire).await {
             Ok(()) => Verdict::Confirmed,
             Err(unknown) => self.judge(unknown, &witness).await,
         }
     }
 
-    async fn send_buffer(&mut self, connection: Connection) -> Result<(), Unknown> {
+    async fn send_buffer(&mut self, wire: Wire) -> Result<(), Unknown> {
         let vigil = self.vigil();
         self.work
             .give_up
-            .run_until_cancelled(connection.write_all(&self.buffer, &vigil))
+            .run_until_cancelled(wire.write(&self.buffer, &vigil))
             .await
             .unwrap_or(Err(Unknown::Stopping))?;
         // Keeps the closes as far apart as those of stretches.
-        sleep(self.pace()).await;
-        self.confirm(connection).await
+        sleep(self.work.terms.pace).await;
+        self.confirm(wire).await
     }
 
     async fn judge(&mut self, unknown: Unknown, witness: &Connection) -> Verdict {

@@ -4,7 +4,7 @@ use std::future::{Future, ready};
 use std::pin::Pin;
 use std::sync::Arc;
 
-use crate::forwarder::work::Work;
+use super::work::Work;
 use crate::spool::{Lease, LeaseError};
 
 /// A lease may need a read from the disk. It is begun once, and goes on while what

@@ -1,14 +1,13 @@
-//! The sending half of a stretch: lease, stamp, write.
+//! The sending half of a stretch: lease, encode, write.
 
 use tokio::time::{Instant, sleep_until};
 
+use super::in_hand::{InHand, requeue};
 use super::lane::Lane;
 use super::leasing::Leasing;
-use crate::event::Stamper;
-use crate::forwarder::connection::Connection;
-use crate::forwarder::in_hand::{InHand, requeue};
-use crate::forwarder::outcome::Unknown;
-use crate::forwarder::suspects::Treatment;
+use super::outcome::Unknown;
+use super::suspects::Treatment;
+use super::wire::Wire;
 use crate::spool::{Lease, LeaseError};
 
 /// Small batches that wait are gathered into one write of about this many bytes.
@@ -41,24 +40,24 @@ pub(super) enum Reason {
 /// What became of a batch that was leased for the stretch.
 enum Taken {
     /// It is in the buffer.
-    Stamped,
+    Encoded,
     /// The stretch ends before it.
     Ends(Reason),
 }
 
 impl Lane {
-    /// Sends batches on `connection` until the stretch is over.
-    pub(super) async fn fill(&mut self, connection: &Connection) -> Filled {
+    /// Sends batches on `wire` until the stretch is over.
+    pub(super) async fn fill(&mut self, wire: &Wire) -> Filled {
         let mut in_hand = InHand::default();
         let mut leasing = Leasing::new(self.work.clone());
         let reason = loop {
-            let lease = match self.next_lease(&mut leasing, connection, &in_hand).await {
+            let lease = match self.next_lease(&mut leasing, wire, &in_hand).await {
                 Ok(lease) => lease,
                 Err(reason) => break reason,
             };
             self.buffer.clear();
-            let taken = self.gather(lease, &mut leasing, &mut in_hand).await;
-            if let Err(unknown) = self.write(connection, &mut in_hand).await {
+            let taken = self.gather(lease, &mut leasing, wire, &mut in_hand).await;
+            if let Err(unknown) = self.write(wire, &mut in_hand).await {
                 break Reason::Broken(unknown);
             }
             if let Taken::Ends(reason) = taken {
@@ -79,17 +78,17 @@ impl Lane {
             || in_hand.batches() >= self.work.timing.stretch_batches
     }
 
-    /// Waits for a batch, watching the connection.
+    /// Waits for a batch, watching the session.
     async fn next_lease(
         &mut self,
         leasing: &mut Leasing,
-        connection: &Connection,
+        wire: &Wire,
         in_hand: &InHand,
     ) -> Result<Lease, Reason> {
-        let over = in_hand.first_byte().map(|at| at + self.stretch());
+        let over = in_hand.first_byte().map(|at| at + self.work.terms.stretch);
         tokio::select! {
             biased;
-            unknown = connection.ended() => Err(Reason::Broken(unknown)),
+            unknown = wire.ended() => Err(Reason::Broken(unknown)),
             () = self.endpoint.stop.cancelled() => Err(stopped(in_hand)),
             () = sleep_until(over.unwrap_or_else(Instant::now)), if over.is_some() => Err(Reason::Complete),
             lease = leasing.next() => lease.map_err(|error| self.spool_trouble(&error, in_hand)),
@@ -107,15 +106,21 @@ impl Lane {
         }
     }
 
-    /// Stamps `lease` and what else is waiting into the buffer.
-    async fn gather(&mut self, first: Lease, leasing: &mut Leasing, in_hand: &mut InHand) -> Taken {
-        let mut taken = self.take(first, in_hand).await;
-        while matches!(taken, Taken::Stamped)
+    /// Encodes `lease` and what else is waiting into the buffer.
+    async fn gather(
+        &mut self,
+        first: Lease,
+        leasing: &mut Leasing,
+        wire: &Wire,
+        in_hand: &mut InHand,
+    ) -> Taken {
+        let mut taken = self.take(first, wire, in_hand).await;
+        while matches!(taken, Taken::Encoded)
             && self.buffer.len() < WRITE_BYTES
             && !self.is_full(in_hand)
         {
             taken = match leasing.try_next().await {
-                Some(Ok(lease)) => self.take(lease, in_hand).await,
+                Some(Ok(lease)) => self.take(lease, wire, in_hand).await,
                 Some(Err(error)) => Taken::Ends(self.spool_trouble(&error, in_hand)),
                 None => break,
             };
@@ -123,7 +128,7 @@ impl Lane {
         taken
     }
 
-    async fn take(&mut self, lease: Lease, in_hand: &mut InHand) -> Taken {
+    async fn take(&mut self, lease: Lease, wire: &Wire, in_hand: &mut InHand) -> Taken {
         let treatment = self.work.suspects.treatment(lease.header());
         if treatment != Treatment::Normal {
             return Taken::Ends(match in_hand.is_empty() {
@@ -133,11 +138,10 @@ impl Lane {
         }
         match lease.payload().await {
             Ok(payload) => {
-                let stamper = Stamper::new(lease.header(), self.work.output.event_id);
-                stamper.stamp(&payload, 0, &mut self.buffer);
+                wire.encode(lease.header(), &payload, 0, &mut self.buffer);
                 in_hand.push(lease);
                 self.spool_works();
-                Taken::Stamped
+                Taken::Encoded
             }
             Err(error) => {
                 let reason = self.spool_trouble(&error, in_hand);
@@ -153,7 +157,7 @@ impl Lane {
         Reason::Complete
     }
 
-    async fn write(&self, connection: &Connection, in_hand: &mut InHand) -> Result<(), Unknown> {
+    async fn write(&self, wire: &Wire, in_hand: &mut InHand) -> Result<(), Unknown> {
         if self.buffer.is_empty() {
             return Ok(());
         }
@@ -161,7 +165,7 @@ impl Lane {
         let vigil = self.vigil();
         self.work
             .give_up
-            .run_until_cancelled(connection.write_all(&self.buffer, &vigil))
+            .run_until_cancelled(wire.write(&self.buffer, &vigil))
             .await
             .unwrap_or(Err(Unknown::Stopping))
     }

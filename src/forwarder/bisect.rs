@@ -10,15 +10,15 @@ use bytes::Bytes;
 use tokio::time::{Instant, sleep_until};
 
 use super::alone::Verdict;
+use super::backoff::Backoff;
+use super::complaints::Complaints;
+use super::in_hand::{InHand, ack, requeue};
 use super::lane::Lane;
+use super::outcome::Unknown;
+use super::suspects::BREAKS;
 use crate::batch::UnixMillis;
 use crate::dead_letter::{DeadLetter, Reason, Source, Undeliverable};
 use crate::event::Stamper;
-use crate::forwarder::backoff::Backoff;
-use crate::forwarder::complaints::Complaints;
-use crate::forwarder::in_hand::{InHand, ack, requeue};
-use crate::forwarder::outcome::Unknown;
-use crate::forwarder::suspects::BREAKS;
 use crate::metrics;
 use crate::spool::Lease;
 
@@ -94,7 +94,7 @@ impl Lane {
 
     fn count_confirmed(&self, events: u64) {
         self.endpoint.confirmed(events);
-        let result = self.word_for_confirmed();
+        let result = self.work.terms.result;
         metrics::forwarded(&self.work.queue, &self.endpoint.label, result, events);
     }
 

@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use tokio::time::{Instant, sleep};
 
+use super::endpoint::Endpoint;
+use super::host::Host;
 use super::lane::{Lane, Stopped};
-use crate::forwarder::endpoint::Endpoint;
-use crate::forwarder::host::Host;
-use crate::forwarder::work::Work;
+use super::work::Work;
 
 /// Sends the batches of the queue one by one, until it is told to stop. Each of
 /// `hosts` looks its name up by itself, so that a slow name holds up nobody.
-pub(crate) async fn run_ordered(work: Arc<Work>, hosts: Vec<Arc<Host>>) {
+pub(super) async fn run(work: Arc<Work>, hosts: Vec<Arc<Host>>) {
     let mut courier = Courier {
         lane: None,
         next: Instant::now(),
@@ -27,7 +27,7 @@ struct Courier {
     work: Arc<Work>,
     hosts: Vec<Arc<Host>>,
     lane: Option<Lane>,
-    /// When the next stretch may begin: see [`crate::forwarder::timing::Timing::pace`].
+    /// When the next stretch may begin: see [`super::wire::Terms::pace`].
     next: Instant,
 }
 
@@ -39,14 +39,14 @@ impl Courier {
         let Some(lane) = &mut self.lane else {
             return Ok(());
         };
-        let Some(connection) = lane.try_connection().await? else {
+        let Some(wire) = lane.try_wire().await? else {
             return Ok(());
         };
         lane.sleep_until(self.next.max(lane.endpoint.local_due()))
             .await?;
-        let filled = lane.fill(&connection).await;
-        self.next = Instant::now() + self.work.timing.pace;
-        lane.finish(connection, filled).await
+        let filled = lane.fill(&wire).await;
+        self.next = Instant::now() + self.work.terms.pace;
+        lane.finish(wire, filled).await
     }
 
     fn address_is_gone(&self) -> bool {
