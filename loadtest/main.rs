@@ -6,15 +6,19 @@
 //! measured on the same machine in the same minute.
 
 mod affinity;
+mod backlog;
+mod confirm;
 mod events;
 mod generate;
 mod ghz;
+mod measure;
 mod process;
 mod relay;
 mod report;
 mod run;
 mod scenario;
 mod sink;
+mod subject;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -33,6 +37,8 @@ struct Arguments {
 enum Command {
     /// Runs scenarios through the gateway and the baselines, prints one table.
     Run(run::Options),
+    /// Lets ten million events wait, kills the gateway, drains.
+    Backlog(backlog::Options),
     /// Passes bytes from one TCP port on to another; a baseline.
     Relay(relay::Options),
     /// Counts events that arrive over TCP until it is stopped; for runs by hand.
@@ -60,6 +66,7 @@ enum Command {
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Run(options) => run::run(&options),
+        Command::Backlog(options) => backlog::run(&options),
         Command::Relay(options) => relay::run(&options),
         Command::Sink { listen, events } => sink::serve_by_hand(listen, events),
         Command::Ghz(options) => ghz::run(&options),

@@ -73,6 +73,15 @@ impl Subject {
     }
 }
 
+impl Subject {
+    /// Ends it as a power switch would end the program: SIGKILL.
+    pub(crate) fn kill(mut self) -> anyhow::Result<()> {
+        self.0.kill()?;
+        self.0.wait()?;
+        Ok(())
+    }
+}
+
 impl Drop for Subject {
     fn drop(&mut self) {
         let pid = rustix::process::Pid::from_child(&self.0);

@@ -19,8 +19,8 @@ use serde::Deserialize;
 use crate::affinity;
 use crate::events::Block;
 use crate::process::{Subject, free_address};
-use crate::run::gateway_command;
 use crate::scenario::Input;
+use crate::subject::gateway_command;
 use ids::IdSink;
 use report::{GhzReport, Row};
 
@@ -144,7 +144,8 @@ fn measure(path: &Path, ghz: &Path, gateway: &Path) -> anyhow::Result<Row> {
     let folder = tempfile::tempdir()?;
     let sink = IdSink::start()?;
     let grpc = free_address()?;
-    let command = gateway_command(gateway, folder.path(), Input::GrpcUnary, grpc, sink.address)?;
+    let (place, admin) = (folder.path(), free_address()?);
+    let command = gateway_command(gateway, place, Input::GrpcUnary, grpc, admin, sink.address)?;
     let mut subject = Subject::start(command, &folder.path().join("log"))?;
     subject.wait_for(grpc)?;
     let before = subject.usage()?;

@@ -8,8 +8,10 @@ use std::path::Path;
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
-use crate::run::{What, millis};
+use crate::confirm::Confirmations;
+use crate::run::millis;
 use crate::scenario::{Input, Scenario};
+use crate::subject::What;
 
 /// Above this share of a core, used by others during a run, its figures are not
 /// to be trusted.
@@ -23,6 +25,7 @@ pub(crate) struct Figures {
     pub(crate) peak_bytes: u64,
     pub(crate) answers: Histogram<u64>,
     pub(crate) arrivals: Histogram<u64>,
+    pub(crate) confirmed: Option<Confirmations>,
     pub(crate) duplicates: u64,
     pub(crate) missing: u64,
     pub(crate) others_cpu_share: f64,
@@ -63,6 +66,8 @@ pub(crate) struct Summary {
     pub(crate) answer_millis: Option<Quantiles>,
     /// From due time to the sink.
     pub(crate) arrival_millis: Quantiles,
+    /// From acceptance to confirmation: at most so long; p50 and p99.
+    pub(crate) confirm_millis: Option<(f64, f64)>,
     pub(crate) duplicates: u64,
     pub(crate) missing: u64,
     /// CPU per event over that of the relays, of the same run.
@@ -138,40 +143,10 @@ impl Report {
 
     /// The table, and what is to be said about its worth.
     pub(crate) fn table(&self) -> String {
-        let mut out = format!(
-            "\n{:<32} {:<17} {:>9} {:>7} {:>9} {:>7} {:>8} {:>22} {:>22} {:>6} {:>7}\n",
-            "scenario",
-            "through",
-            "events/s",
-            "MB/s",
-            "CPU s/M",
-            "spread",
-            "peak MiB",
-            "answer p50/p99/p99.9 ms",
-            "arrival p50/p99/p99.9",
-            "/relay",
-            "/synced"
-        );
+        let mut out = String::from("\n");
+        line(&mut out, &HEAD.map(String::from));
         for row in self.summaries() {
-            let ratio = |r: Option<f64>| r.map_or_else(|| "-".into(), |r| format!("{r:.2}"));
-            let quantiles = |q: &Quantiles| format!("{:.1}/{:.1}/{:.1}", q.p50, q.p99, q.p999);
-            let _ = writeln!(
-                out,
-                "{:<32} {:<17} {:>9.0} {:>7.1} {:>9.3} {:>6.0}% {:>8.1} {:>22} {:>22} {:>6} {:>7}",
-                row.scenario,
-                row.subject,
-                row.events_per_second,
-                row.megabytes_per_second,
-                row.cpu_seconds_per_million_events,
-                row.cpu_spread * 100.0,
-                row.peak_mebibytes,
-                row.answer_millis
-                    .as_ref()
-                    .map_or_else(|| "-".into(), quantiles),
-                quantiles(&row.arrival_millis),
-                ratio(row.ratio_to_relay),
-                ratio(row.ratio_to_relay_that_syncs),
-            );
+            line(&mut out, &row.cells());
         }
         self.warn(&mut out);
         out
@@ -202,9 +177,68 @@ impl Report {
     }
 }
 
+/// The columns and how wide they are.
+const HEAD: [&str; 12] = [
+    "scenario",
+    "through",
+    "events/s",
+    "MB/s",
+    "CPU s/M",
+    "spread",
+    "peak MiB",
+    "answer p50/p99/p99.9 ms",
+    "arrival p50/p99/p99.9 ms",
+    "confirm p50/p99 ms <=",
+    "/relay",
+    "/synced",
+];
+const WIDTH: [usize; 12] = [30, 16, 9, 7, 7, 6, 8, 23, 24, 21, 6, 7];
+
+fn line(out: &mut String, cells: &[String; 12]) {
+    for (i, (cell, width)) in cells.iter().zip(WIDTH).enumerate() {
+        // Words to the left, figures to the right.
+        let _ = match i {
+            0 | 1 => write!(out, "{cell:<width$} "),
+            _ => write!(out, "{cell:>width$} "),
+        };
+    }
+    out.truncate(out.trim_end().len());
+    out.push('\n');
+}
+
+impl Summary {
+    fn cells(&self) -> [String; 12] {
+        let none = || "-".to_owned();
+        let ratio = |ratio: Option<f64>| ratio.map_or_else(none, |r| format!("{r:.2}"));
+        let three = |q: &Quantiles| format!("{:.1}/{:.1}/{:.1}", q.p50, q.p99, q.p999);
+        [
+            self.scenario.clone(),
+            self.subject.to_owned(),
+            format!("{:.0}", self.events_per_second),
+            format!("{:.1}", self.megabytes_per_second),
+            format!("{:.3}", self.cpu_seconds_per_million_events),
+            format!("{:.0}%", self.cpu_spread * 100.0),
+            format!("{:.1}", self.peak_mebibytes),
+            self.answer_millis.as_ref().map_or_else(none, three),
+            three(&self.arrival_millis),
+            self.confirm_millis
+                .map_or_else(none, |(p50, p99)| format!("{p50:.0}/{p99:.0}")),
+            ratio(self.ratio_to_relay),
+            ratio(self.ratio_to_relay_that_syncs),
+        ]
+    }
+}
+
 impl Row {
     fn cpu(&self) -> f64 {
         median(self.rounds.iter().map(Figures::cpu_micros_per_event))
+    }
+
+    /// The medians of the rounds.
+    fn confirmations(&self) -> Option<(f64, f64)> {
+        let known = || self.rounds.iter().filter_map(|r| r.confirmed.as_ref());
+        let at = |quantile| median(known().map(|c| c.millis_at_most(quantile)));
+        known().next().map(|_| (at(0.5), at(0.99)))
     }
 
     fn summary(&self, relay: Option<f64>, durable: Option<f64>) -> Summary {
@@ -230,6 +264,7 @@ impl Row {
                 / f64::from(1 << 20),
             answer_millis: answered.then(|| Quantiles::of(rounds, |round| &round.answers)),
             arrival_millis: Quantiles::of(rounds, |round| &round.arrivals),
+            confirm_millis: self.confirmations(),
             duplicates: rounds.iter().map(|round| round.duplicates).sum(),
             missing: rounds.iter().map(|round| round.missing).sum(),
             ratio_to_relay: relay.map(|relay| cpu / relay),
