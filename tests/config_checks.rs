@@ -67,6 +67,22 @@ fn hosts_need_a_protocol_a_port_and_a_connection() {
 }
 
 #[test]
+fn an_origin_that_no_browser_sends_is_refused() {
+    for origin in [
+        "app.example.com",
+        "https://b\u{fc}cher.example",
+        "https://a b",
+    ] {
+        assert_refused(
+            &[&format!("receivers.http.cors_origins={origin}")],
+            "write \"https://app.example.com\" without a path, or \"*\"",
+        );
+    }
+    let good = "receivers.http.cors_origins=https://a.example:8443,*";
+    assert_eq!(complaint(&[good]), "");
+}
+
+#[test]
 fn limits_that_contradict_each_other_are_refused() {
     assert_refused(
         &["limits.max_event_bytes=9MiB"],

@@ -87,7 +87,7 @@ impl Shared {
             tick.tick().await;
             if let Some(stages) = self.stages.get() {
                 let stats = stages.spool.stats();
-                let disk_room = disk_room(&self.config(), &stats);
+                let disk_room = disk_room(&self.config(), &stats).await;
                 let mut sampler = self.sampler.lock().unwrap_or_else(PoisonError::into_inner);
                 sampler.sample(&stats, disk_room, Instant::now());
             }
@@ -175,8 +175,11 @@ impl Shared {
 }
 
 /// Bytes that the journal can still write: the archive makes room when it must.
-fn disk_room(config: &Config, stats: &[QueueStats]) -> Option<u64> {
-    let free = OsFiles.free_bytes(&config.data_dir).ok()?;
+async fn disk_room(config: &Config, stats: &[QueueStats]) -> Option<u64> {
+    let data_dir = config.data_dir.clone();
+    // A disk that hangs holds whoever asks it.
+    let asked = tokio::task::spawn_blocking(move || OsFiles.free_bytes(&data_dir));
+    let free = asked.await.ok()?.ok()?;
     let settled = |queue: &QueueStats| queue.stored_bytes.saturating_sub(queue.waiting_bytes);
     let archive: u64 = stats.iter().map(settled).sum();
     let least = config.spool.journal.min_free_bytes.0;
