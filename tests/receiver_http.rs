@@ -5,6 +5,7 @@
 mod receiver_support;
 
 use std::io::Write;
+use std::time::Duration;
 
 use receiver_support::http::{Answer, answer, raw, request, serve, serve_with};
 use receiver_support::{Gateway, Setup, ended, until};
@@ -152,6 +153,40 @@ async fn compressed_bodies_are_taken() {
         assert_eq!(answer.json()["accepted"], 1000);
         gateway.events(QUEUE, 1000).await;
     }
+}
+
+#[tokio::test]
+async fn a_body_that_comes_in_many_pieces_is_stored_whole() {
+    let gateway = Gateway::new();
+    let (address, _task) = serve(&gateway).await;
+    for pieces in 1..=6 {
+        let events: Vec<String> = (0..pieces).map(|n| format!("{{\"n\":{n}}}")).collect();
+        let length = events.iter().map(|event| event.len() + 1).sum::<usize>();
+        let mut socket = TcpStream::connect(address).await.expect("connects");
+        let head = format!(
+            "POST /v1/events HTTP/1.1\r\nhost: gateway\r\nconnection: close\r\n{NDJSON}\r\ncontent-length: {length}\r\n\r\n"
+        );
+        socket.write_all(head.as_bytes()).await.expect("writes");
+        for event in &events {
+            // So that each piece is read by itself.
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            let line = format!("{event}\n");
+            socket.write_all(line.as_bytes()).await.expect("writes");
+        }
+        assert_eq!(answer(socket).await.json()["accepted"], pieces);
+        assert_eq!(gateway.events(QUEUE, pieces).await, events);
+    }
+    // As large as a batch may be, in pieces as the transport makes them.
+    let events: Vec<String> = (0..10_000)
+        .map(|n| format!("{{\"n\":\"{n:0800}\"}}"))
+        .collect();
+    let body = events.join("\n");
+    let answer = request(address, "POST /v1/events", &[NDJSON], body.as_bytes()).await;
+    assert_eq!(answer.json()["accepted"], 10_000);
+    assert!(
+        gateway.events(QUEUE, 10_000).await == events,
+        "another body"
+    );
 }
 
 async fn assert_refused(answer: Answer, status: u16, reason: &str) {

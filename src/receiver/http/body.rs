@@ -77,7 +77,7 @@ async fn collect<'a>(app: &'a App, body: &mut Body, limit: usize) -> Result<Rece
             return Err(too_large(limit));
         }
         taken.merge(room(app, chunk.len())?);
-        if first.is_empty() {
+        if first.is_empty() && rest.is_empty() {
             first = chunk;
         } else {
             // A body of one chunk is not copied; of several, all are.
