@@ -189,6 +189,17 @@ async fn a_body_that_comes_in_many_pieces_is_stored_whole() {
     );
 }
 
+#[tokio::test]
+async fn a_form_may_have_less_than_a_batch_and_the_answer_says_so() {
+    let gateway = Gateway::new();
+    let (address, _task) = serve(&gateway).await;
+    let form = format!("a={}", "x".repeat(256 << 10));
+    let answer = request(address, "POST /put", &[FORM], form.as_bytes()).await;
+    assert!(answer.body.contains("262144 bytes"), "{answer:?}");
+    assert_refused(answer, 413, "form_too_long").await;
+    gateway.assert_empty("logstash");
+}
+
 async fn assert_refused(answer: Answer, status: u16, reason: &str) {
     assert_eq!(answer.status, status, "{answer:?}");
     assert_eq!(answer.reason(), reason);

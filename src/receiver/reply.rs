@@ -7,6 +7,7 @@
 //! | invalid_batch_id | InvalidArgument | batch_id | 400 | |
 //! | too_many_events | InvalidArgument | events | 413 | |
 //! | too_many_bytes | InvalidArgument | events | 413 | |
+//! | form_too_long | InvalidArgument | | 413 | |
 //! | malformed | InvalidArgument | events | 400 | |
 //! | undecodable | InvalidArgument | | 400 | |
 //! | unsupported_media_type | Unimplemented | | 415 | |
@@ -52,6 +53,9 @@ pub enum Refusal {
     /// The batch as a whole is not taken.
     #[error(transparent)]
     Block(#[from] BlockError),
+    /// A form longer than forms may be.
+    #[error("a form has at most {0} bytes; send more than that as JSON")]
+    FormTooLong(usize),
     /// The body cannot be read as its headers say.
     #[error("the body cannot be read: {0}")]
     Undecodable(String),
@@ -122,6 +126,11 @@ impl Refusal {
                 invalid("invalid_batch_id", "batch_id", StatusCode::BAD_REQUEST)
             }
             Self::Block(error) => block(error),
+            Self::FormTooLong(_) => fault(
+                "form_too_long",
+                Code::InvalidArgument,
+                StatusCode::PAYLOAD_TOO_LARGE,
+            ),
             Self::Undecodable(_) => fault(
                 "undecodable",
                 Code::InvalidArgument,
@@ -227,6 +236,7 @@ mod tests {
             Refusal::InvalidBatchId(InvalidBatchId { length: 65 }),
             Refusal::Block(BlockError::TooManyEvents { limit: 1 }),
             Refusal::Block(BlockError::TooManyBytes { limit: 1 }),
+            Refusal::FormTooLong(1),
             Refusal::Block(BlockError::Malformed { detail: text() }),
             Refusal::Undecodable(text()),
             Refusal::UnsupportedMediaType {
