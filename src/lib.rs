@@ -35,6 +35,7 @@ pub mod gateway;
 pub mod ledger;
 pub mod log;
 pub mod metrics;
+mod net;
 pub mod proto;
 pub mod receiver;
 pub mod record;

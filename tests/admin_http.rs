@@ -7,7 +7,8 @@ use stashgate::admin::{self, Admin, Metrics};
 use stashgate::batch::UnixMillis;
 use stashgate::config::Secret;
 use stashgate::status::{State, Status};
-use tokio::net::TcpListener;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 
@@ -210,4 +211,24 @@ async fn a_journal_that_stands_still_is_not_healthy() {
         "{}",
         answer.body
     );
+}
+
+#[tokio::test]
+async fn clients_that_say_nothing_do_not_hold_the_health_check_for_ever() {
+    let address = running(None).await;
+    let mut silent = Vec::new();
+    for _ in 0..200 {
+        silent.push(TcpStream::connect(address).await.expect("connects"));
+    }
+    let mut asking = TcpStream::connect(address).await.expect("connects");
+    let question = "GET /healthz HTTP/1.1\r\nHost: pod.example\r\nConnection: close\r\n\r\n";
+    asking.write_all(question.as_bytes()).await.expect("writes");
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    // From here on time passes as soon as nothing else happens.
+    tokio::time::pause();
+    let mut answer = String::new();
+    let answered = asking.read_to_string(&mut answer);
+    let answered = tokio::time::timeout(Duration::from_secs(120), answered).await;
+    answered.expect("answered in time").expect("answered");
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
 }

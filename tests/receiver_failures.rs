@@ -5,8 +5,10 @@
 mod receiver_support;
 
 use std::io::ErrorKind;
+use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use receiver_support::disk::Disk;
 use receiver_support::tcp::{connect, ended_by_peer, finish};
 use receiver_support::{DEADLINE, Gateway, Setup, ended, grpc, http, tcp, until};
@@ -88,6 +90,65 @@ async fn a_failed_sync_resets_a_tcp_connection() {
 }
 
 #[tokio::test]
+async fn a_burst_of_bad_lines_beyond_the_memory_for_letters_is_kept() {
+    const LINES: usize = 40;
+    let disk = Disk::default();
+    let gateway = Gateway::with(Setup {
+        letters_disk: disk.clone(),
+        ..Setup::default()
+    });
+    let (address, _task) = tcp::serve(&gateway, QUEUE).await;
+    let line = "x".repeat(1 << 20);
+    let held = disk.hold();
+    let mut sockets = Vec::new();
+    for _ in 0..LINES {
+        let mut socket = connect(address).await;
+        socket.write_all(line.as_bytes()).await.expect("writes");
+        socket.shutdown().await.expect("half-closes");
+        sockets.push(socket);
+    }
+    until("letters are being synced", || disk.is_waited_for()).await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    drop(held);
+    for mut socket in sockets {
+        ended_by_peer(&mut socket).await.expect("a clean end");
+    }
+    assert_eq!(gateway.dead_letters_held(), LINES as u64);
+    let letters = gateway.dead_letters().await;
+    assert!(letters.iter().all(|letter| letter["event"] == line));
+}
+
+#[tokio::test]
+async fn a_small_batch_does_not_hold_the_buffer_it_was_read_into() {
+    use stashgate::dead_letter::Source;
+    use stashgate::receiver::intake::{Patience, Payload};
+
+    let disk = Disk::default();
+    let gateway = on(&disk);
+    let buffer = Arc::new(b"{}\n".repeat(4 << 10));
+    let read = Bytes::from_owner(Buffer(buffer.clone())).slice(..6);
+    let held = disk.hold();
+    let patience = Patience::UntilRoom;
+    let payload = Payload::Ndjson(read);
+    let intake = gateway.intake.clone();
+    let taken =
+        tokio::spawn(async move { intake.take(Source::Grpc, "", payload, None, patience).await });
+    until("the batch is being synced", || disk.is_waited_for()).await;
+    assert_eq!(Arc::strong_count(&buffer), 1, "the buffer is free again");
+    drop(held);
+    assert_eq!(ended(taken).await.expect("taken").accepted, 2);
+}
+
+/// What a transport reads into.
+struct Buffer(Arc<Vec<u8>>);
+
+impl AsRef<[u8]> for Buffer {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+#[tokio::test]
 async fn a_stop_with_a_full_queue_resets_tcp_connections_whose_lines_are_lost() {
     let gateway = Gateway::new();
     gateway.fill_tiny().await;
@@ -141,8 +202,9 @@ async fn a_message_of_a_stream_that_waited_long_for_room_is_refused() {
     tokio::time::sleep(Duration::from_millis(200)).await;
     // From here on time passes as soon as nothing else happens.
     tokio::time::pause();
-    let answer = answers.message().await.expect("goes on").expect("answers");
-    let error = answer.error.expect("refused");
+    let answer = tokio::time::timeout(4 * DEADLINE, answers.message()).await;
+    let answer = answer.expect("refused in time").expect("goes on");
+    let error = answer.expect("answers").error.expect("refused");
     assert_eq!(error.code, i32::from(Code::ResourceExhausted));
     assert!(error.get_details_retry_info().is_some());
     tokio::time::resume();

@@ -9,8 +9,9 @@ use std::time::Duration;
 
 use prost::Message;
 use prost_types::FileDescriptorProto;
+use receiver_support::disk::Disk;
 use receiver_support::grpc::{batch, channel, serve};
-use receiver_support::{DEADLINE, Gateway, ended, until};
+use receiver_support::{DEADLINE, Gateway, Setup, ended, until};
 use stashgate::proto::ingest_service_client::IngestServiceClient;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -49,6 +50,36 @@ async fn health_serves_until_the_gateway_stops_and_then_says_so() {
     assert_eq!(next.status(), ServingStatus::NotServing);
     // A watcher does not hold the stop up.
     ended(task).await.expect("drains");
+}
+
+#[tokio::test]
+async fn health_says_so_when_a_disk_operation_failed() {
+    let disk = Disk::default();
+    let gateway = Gateway::with(Setup {
+        disk: disk.clone(),
+        ..Setup::default()
+    });
+    let (address, _task) = serve(&gateway).await;
+    let mut client = HealthClient::new(channel(address).await);
+    let mut watches = Vec::new();
+    for service in ["", SERVICE] {
+        let watch = client.watch(named(service)).await.expect("known");
+        let mut watch = watch.into_inner();
+        let first = watch.message().await.expect("open").expect("a status");
+        assert_eq!(first.status(), ServingStatus::Serving);
+        watches.push(watch);
+    }
+    disk.break_down();
+    let mut ingest = IngestServiceClient::new(channel(address).await);
+    ingest
+        .append(batch("other", "{}\n"))
+        .await
+        .expect_err("not durable");
+    for mut watch in watches {
+        let next = tokio::time::timeout(DEADLINE, watch.message()).await;
+        let next = next.expect("told in time").expect("open");
+        assert_eq!(next.expect("a status").status(), ServingStatus::NotServing);
+    }
 }
 
 async fn ask(address: std::net::SocketAddr, question: MessageRequest) -> MessageResponse {

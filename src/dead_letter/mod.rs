@@ -4,16 +4,19 @@
 //! The store is a journal of its own in `<data_dir>/dead-letters`, with the
 //! same group commit, checksums and recovery as the spool's. It has one queue a
 //! group of sources, each with a budget of its own: what is refused at the door
-//! never takes the room of what the forwarder finds. A batch of letters is
-//! stored as one record whose events are `letter` lines. Nothing is deleted.
+//! never takes the room of what the forwarder finds. Letters are stored as
+//! records whose events are `letter` lines; a record has 1 MiB or one letter.
+//! Nothing is deleted.
 //!
-//! A full budget is an answer ([`KeepError::Full`]), not a wait: good traffic
-//! goes on.
+//! A full budget or disk is an answer ([`KeepError::Full`]), not a wait: good
+//! traffic goes on. Memory comes back with the next sync, so it is waited for, and
+//! a letter is written down only when it has its share.
 
 mod letter;
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -22,8 +25,10 @@ use serde::{Deserialize, Serialize};
 use crate::batch::{Batch, BatchId, QueueName, UnixMillis};
 use crate::event::RejectReason;
 use crate::metrics;
+use crate::record::MAX_PAYLOAD_LEN;
+use crate::spool::journal::files::{Files, OsFiles};
 use crate::spool::journal::{Journal, OpenError, Options, Sync};
-use crate::spool::{AppendError, QueueStats, Spool};
+use crate::spool::{AppendError, FullReason, Permit, QueueStats, Spool};
 
 /// An event that cannot be processed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -87,7 +92,7 @@ pub enum Source {
 }
 
 impl Source {
-    /// The word for it, as it is written.
+    /// The source's name in snake case, as in JSON: for labels and logs.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Grpc => "grpc",
@@ -97,12 +102,12 @@ impl Source {
         }
     }
 
-    /// The store's queue for letters of this source: the door's receivers share
-    /// one budget, the forwarder has another.
+    /// The store's queue for letters of this source: whatever receives shares one
+    /// budget, the forwarder has another.
     fn place(self) -> &'static str {
         match self {
-            Self::Grpc | Self::Http | Self::Tcp => "door",
             Self::Forwarder => "forwarder",
+            _ => "door",
         }
     }
 }
@@ -112,6 +117,12 @@ const PLACES: [&str; 2] = ["door", "forwarder"];
 
 /// Letters are few: a small segment does not claim disk that is never used.
 const SEGMENT_BYTES: u64 = 8 << 20;
+/// Memory for letters that are being stored.
+const IN_FLIGHT_BYTES: usize = 32 << 20;
+/// Longest record, unless one letter is longer.
+const RECORD_BYTES: usize = 1 << 20;
+/// How long letters wait for memory.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Why letters were not kept.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -119,6 +130,12 @@ pub enum KeepError {
     /// The store holds as much as it may.
     #[error("the dead letters hold as much as they may (dead_letters.max_bytes, or the disk)")]
     Full,
+    /// Letters are coming faster than the disk takes them.
+    #[error("the disk takes dead letters too slowly")]
+    TooSlow,
+    /// A letter is longer than a record can be.
+    #[error("a dead letter of {0} bytes is longer than can be stored")]
+    TooLong(usize),
     /// The store failed.
     #[error("the dead letters cannot be stored: {0}")]
     Failed(String),
@@ -186,55 +203,65 @@ impl DeadLetters {
     /// Opens or makes the store in `<data_dir>/dead-letters`; `max_bytes` is the
     /// budget of each group of sources. Blocks while it reads.
     pub fn open(data_dir: &Path, max_bytes: u64, min_free_bytes: u64) -> Result<Self, OpenError> {
-        let name = |place: &str| place.parse().expect("invariant: places are queue names");
-        let journal = Journal::open(Options {
+        Self::open_with(data_dir, max_bytes, min_free_bytes, Arc::new(OsFiles))
+    }
+
+    /// [`DeadLetters::open`] on the given files.
+    pub fn open_with(
+        data_dir: &Path,
+        max_bytes: u64,
+        min_free_bytes: u64,
+        files: Arc<dyn Files>,
+    ) -> Result<Self, OpenError> {
+        let options = Options {
             dir: data_dir.join("dead-letters"),
             sync: Sync::Batch,
             segment_bytes: SEGMENT_BYTES,
             min_free_bytes,
             max_bytes: max_bytes.saturating_mul(PLACES.len() as u64),
-            max_in_flight_bytes: 32 << 20,
+            max_in_flight_bytes: IN_FLIGHT_BYTES,
             store: "dead_letters",
             retention: Duration::MAX,
             queues: PLACES
                 .iter()
-                .map(|place| (name(place), max_bytes))
+                .map(|place| (queue(place), max_bytes))
                 .collect(),
-        })?;
+        };
         Ok(Self {
-            spool: Spool::Journal(journal),
+            spool: Spool::Journal(Journal::open_with(options, files)?),
         })
     }
 
-    /// Stores letters of one source; answers when they are durable. Does not
-    /// wait for room.
-    pub async fn keep(&self, letters: Vec<DeadLetter>) -> Result<(), KeepError> {
-        let Some(first) = letters.first() else {
-            return Ok(());
-        };
-        let place: QueueName = first
-            .source
-            .place()
-            .parse()
-            .expect("invariant: places are queue names");
-        let payload = letter::write_lines(&letters);
-        let permit = self
-            .spool
-            .permit(&place, payload.len(), Some(Duration::ZERO))
-            .await?;
-        permit
-            .append(Batch {
-                id: BatchId::generate(),
-                accepted_at: UnixMillis::now(),
-                events: letters.len() as u32,
-                payload_hash: 0,
-                payload,
-                rejected: Box::default(),
-                own_metadata: false,
-            })
-            .await?;
-        count(&letters);
+    /// Stores letters of one source, in order; answers when they are durable. What
+    /// is stored is taken out of `letters`: after an error the rest is there.
+    pub async fn keep(&self, letters: &mut Vec<DeadLetter>) -> Result<(), KeepError> {
+        while let Some(first) = letters.first() {
+            let place = queue(first.source.place());
+            let (count, bytes) = next_record(letters)?;
+            let permit = self.room(&place, bytes).await?;
+            let payload = letter::write_lines(&letters[..count], bytes);
+            permit
+                .append(Batch {
+                    id: BatchId::generate(),
+                    accepted_at: UnixMillis::now(),
+                    events: count as u32,
+                    payload_hash: 0,
+                    payload,
+                    rejected: Box::default(),
+                    own_metadata: false,
+                })
+                .await?;
+            count_kept(letters.drain(..count).as_slice());
+        }
         Ok(())
+    }
+
+    async fn room(&self, place: &QueueName, bytes: usize) -> Result<Permit, AppendError> {
+        let permit = |patience| self.spool.permit(place, bytes, Some(patience));
+        match permit(Duration::ZERO).await {
+            Err(AppendError::Full(FullReason::InFlight)) => permit(PATIENCE).await,
+            permit => permit,
+        }
     }
 
     /// What the store holds now.
@@ -257,7 +284,7 @@ impl DeadLetters {
 }
 
 /// Counts what was kept.
-fn count(letters: &[DeadLetter]) {
+fn count_kept(letters: &[DeadLetter]) {
     let mut events = BTreeMap::new();
     for letter in letters {
         *events
@@ -269,9 +296,30 @@ fn count(letters: &[DeadLetter]) {
     }
 }
 
+fn queue(place: &str) -> QueueName {
+    place.parse().expect("invariant: places are queue names")
+}
+
+/// How many of the letters make the next record, and its bytes.
+fn next_record(letters: &[DeadLetter]) -> Result<(usize, usize), KeepError> {
+    let (mut count, mut bytes) = (0, 0);
+    for letter in letters {
+        let line = letter::line_len(letter);
+        if count > 0 && bytes + line > RECORD_BYTES {
+            break;
+        }
+        if line > MAX_PAYLOAD_LEN {
+            return Err(KeepError::TooLong(line));
+        }
+        (count, bytes) = (count + 1, bytes + line);
+    }
+    Ok((count, bytes))
+}
+
 impl From<AppendError> for KeepError {
     fn from(error: AppendError) -> Self {
         match error {
+            AppendError::Full(FullReason::InFlight) => Self::TooSlow,
             AppendError::Full(_) => Self::Full,
             other => Self::Failed(other.to_string()),
         }

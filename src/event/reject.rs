@@ -26,6 +26,17 @@ pub enum RejectReason {
 }
 
 impl RejectReason {
+    /// All of them.
+    pub const ALL: [Self; 7] = [
+        Self::InvalidUtf8,
+        Self::InvalidJson,
+        Self::NotAnObject,
+        Self::TooLarge,
+        Self::TooDeep,
+        Self::TokenTooLong,
+        Self::InvalidMetadata,
+    ];
+
     /// The reason's name in snake case, as in JSON: for labels and logs.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -106,19 +117,11 @@ impl Fault {
 
 #[cfg(test)]
 mod tests {
-    use super::RejectReason::*;
+    use super::RejectReason;
 
     #[test]
     fn the_name_of_a_reason_is_its_name_in_json() {
-        for reason in [
-            InvalidUtf8,
-            InvalidJson,
-            NotAnObject,
-            TooLarge,
-            TooDeep,
-            TokenTooLong,
-            InvalidMetadata,
-        ] {
+        for reason in RejectReason::ALL {
             let json = serde_json::to_string(&reason).expect("writes");
             assert_eq!(json, format!("\"{reason}\""));
         }

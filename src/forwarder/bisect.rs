@@ -11,7 +11,6 @@ use tokio::time::{Instant, sleep_until};
 
 use super::alone::Verdict;
 use super::backoff::Backoff;
-use super::complaints::Complaints;
 use super::in_hand::{InHand, ack, requeue};
 use super::lane::Lane;
 use super::outcome::Unknown;
@@ -19,6 +18,7 @@ use super::suspects::BREAKS;
 use crate::batch::UnixMillis;
 use crate::dead_letter::{DeadLetter, Reason, Source, Undeliverable};
 use crate::event::Stamper;
+use crate::log::Complaints;
 use crate::metrics;
 use crate::spool::Lease;
 
@@ -133,12 +133,13 @@ impl Lane {
         ack(&self.work, lease, count).await;
     }
 
-    async fn keep(&self, letters: Vec<DeadLetter>) -> bool {
+    async fn keep(&self, mut letters: Vec<DeadLetter>) -> bool {
+        let events = letters.len();
         let mut backoff = Backoff::new(self.work.timing.backoff);
         let mut complaints = Complaints::default();
         loop {
-            let Err(error) = self.work.letters.keep(letters.clone()).await else {
-                tracing::warn!(queue = %self.work.queue, endpoint = %self.endpoint.label, events = letters.len(),
+            let Err(error) = self.work.letters.keep(&mut letters).await else {
+                tracing::warn!(queue = %self.work.queue, endpoint = %self.endpoint.label, events,
                     "events that broke the connection again and again became dead letters");
                 return true;
             };

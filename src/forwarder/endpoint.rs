@@ -10,13 +10,13 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::backoff::Backoff;
-use super::complaints::Complaints;
 use super::connect::ConnectError;
 use super::connection::Connection;
 use super::outcome::Unknown;
 use super::status::{EndpointState, EndpointStatus};
 use super::timing::Timing;
 use crate::batch::{QueueName, UnixMillis};
+use crate::log::Complaints;
 
 /// One address of one host of one queue.
 #[derive(Debug)]

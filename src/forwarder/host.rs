@@ -8,11 +8,11 @@ use tokio::net::lookup_host;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::complaints::Complaints;
 use super::endpoint::Endpoint;
 use super::lane;
 use super::status::HostStatus;
 use super::work::Work;
+use crate::log::Complaints;
 
 /// Least time between two look-ups of a name whose endpoints fail.
 const LOOKUP_PAUSE: Duration = Duration::from_secs(1);

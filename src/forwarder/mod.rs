@@ -49,7 +49,6 @@
 mod alone;
 mod backoff;
 mod bisect;
-mod complaints;
 mod connect;
 mod connection;
 mod endpoint;

@@ -3,13 +3,13 @@
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::complaints::SharedComplaints;
 use super::suspects::Suspects;
 use super::timing::Timing;
 use super::wire::Terms;
 use crate::batch::QueueName;
 use crate::config::Output;
 use crate::dead_letter::DeadLetters;
+use crate::log::SharedComplaints;
 use crate::spool::Spool;
 
 #[derive(Debug)]

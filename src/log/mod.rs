@@ -4,6 +4,7 @@
 //! program) may hold control characters that move a terminal's cursor or forge
 //! a line. The text form escapes them all; JSON does so by itself.
 
+mod complaints;
 mod escape;
 
 use std::io;
@@ -11,6 +12,7 @@ use std::io;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 
+pub(crate) use complaints::{Complaints, SharedComplaints};
 use escape::EscapingWriter;
 pub use escape::escape;
 

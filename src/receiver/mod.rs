@@ -8,10 +8,8 @@
 //!   intake. Each has one `serve`, which takes a bound listener and returns when
 //!   the intake is closing and everything in hand is answered. How long that may
 //!   take is the caller's to bound.
-//! - `accept` gives out connections, at most as many as are allowed;
-//!   `http2` holds the flow control of the two receivers that speak HTTP/2.
+//! - `http2` holds the flow control of the two receivers that speak HTTP/2.
 
-mod accept;
 pub mod grpc;
 pub mod http;
 mod http2;

@@ -38,6 +38,8 @@ pub struct Setup {
     pub letters: u64,
     /// The spool's disk.
     pub disk: Disk,
+    /// That of the dead letters.
+    pub letters_disk: Disk,
 }
 
 impl Default for Setup {
@@ -47,6 +49,7 @@ impl Default for Setup {
             tiny: 1 << 10,
             letters: 64 << 20,
             disk: Disk::default(),
+            letters_disk: Disk::default(),
         }
     }
 }
@@ -73,7 +76,9 @@ impl Gateway {
             (name("tiny"), setup.tiny),
         ];
         let spool: Spool = Spool::Journal(open(dir.path(), &queues, setup.disk));
-        let letters = DeadLetters::open(dir.path(), setup.letters, 0).expect("opens");
+        let letters =
+            DeadLetters::open_with(dir.path(), setup.letters, 0, Arc::new(setup.letters_disk));
+        let letters = letters.expect("opens");
         let closing = CancellationToken::new();
         let intake = Intake::new(
             spool.clone(),

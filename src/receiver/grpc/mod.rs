@@ -9,6 +9,7 @@
 //! - A call of its own waits a few seconds for room, but not beyond the client's
 //!   deadline. A stream is not read while its last message waits, which slows the
 //!   client down; only a message that waited long is refused.
+//! - Health says NOT_SERVING when a disk operation failed, too.
 //! - Stopping: health says NOT_SERVING, the listener closes, calls that wait for
 //!   room and streams end with UNAVAILABLE after everything in hand is answered.
 
@@ -17,20 +18,16 @@ mod deadline;
 mod health;
 mod service;
 mod stream;
+pub(super) mod transport;
 
-use std::convert::Infallible;
 use std::time::Duration;
 
-use futures_util::stream::unfold;
 use tokio::net::TcpListener;
 use tonic::codec::CompressionEncoding::{Gzip, Zstd};
 use tonic::service::Routes;
-use tonic::transport::Server;
-use tonic::transport::server::{Connected, TcpConnectInfo};
 
 use super::Intake;
-use super::accept::{Acceptor, Socket};
-use super::http2;
+use crate::net::Acceptor;
 use crate::proto;
 use crate::proto::ingest_service_server::IngestServiceServer;
 
@@ -62,42 +59,19 @@ pub async fn serve(
     options: Options,
 ) -> Result<(), ServeError> {
     let acceptor = Acceptor::new(listener, options.max_connections, "grpc");
-    let incoming = unfold(acceptor, async |acceptor| {
-        let socket = acceptor.accept().await.expect_greeting();
-        Some((Ok::<_, Infallible>(socket), acceptor))
-    });
     let (health, reporter) = health::service().await;
-    let closing = intake.closing().clone();
-    let drain = async move {
-        closing.cancelled().await;
-        health::stop(reporter).await;
-    };
+    let told = health::tell(reporter, intake.clone());
     let mut routes = Routes::builder();
     routes.add_service(ingest(intake));
     routes.add_service(health);
     routes.add_service(reflection().build_v1()?);
     // Older tools know only this one.
     routes.add_service(reflection().build_v1alpha()?);
-    server(options)
+    transport::server(options.max_connection_age)
         .add_routes(routes.routes())
-        .serve_with_incoming_shutdown(incoming, drain)
+        .serve_with_incoming_shutdown(transport::incoming(acceptor), told)
         .await?;
     Ok(())
-}
-
-fn server(options: Options) -> Server {
-    let server = Server::builder()
-        .initial_stream_window_size(http2::STREAM_WINDOW)
-        .initial_connection_window_size(http2::CONNECTION_WINDOW)
-        .max_concurrent_streams(http2::MAX_STREAMS)
-        .max_frame_size(http2::MAX_FRAME)
-        .http2_keepalive_interval(Some(http2::PING_INTERVAL))
-        .http2_keepalive_timeout(Some(http2::PING_TIMEOUT));
-    if options.max_connection_age.is_zero() {
-        server
-    } else {
-        server.max_connection_age(options.max_connection_age)
-    }
 }
 
 fn ingest(intake: Intake) -> IngestServiceServer<service::Ingest> {
@@ -115,15 +89,4 @@ fn reflection() -> tonic_reflection::server::Builder<'static> {
     tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(proto::FILE_DESCRIPTOR_SET)
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-}
-
-impl Connected for Socket {
-    type ConnectInfo = TcpConnectInfo;
-
-    fn connect_info(&self) -> Self::ConnectInfo {
-        TcpConnectInfo {
-            local_addr: None,
-            remote_addr: Some(self.peer()),
-        }
-    }
 }

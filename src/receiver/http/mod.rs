@@ -37,9 +37,9 @@ use tokio::sync::Semaphore;
 use tower_http::cors::{AllowOrigin, Any, CorsLayer};
 
 use super::Intake;
-use super::accept::Acceptor;
 use super::http2;
 use super::reply::Refusal;
+use crate::net::Acceptor;
 
 /// How long a client may be silent before or within a head. It is the time an
 /// idle connection is kept, too.

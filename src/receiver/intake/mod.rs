@@ -13,6 +13,12 @@
 //! - A rejected event never fails its batch. It is kept as a dead letter; if
 //!   that fails, the answer says so.
 //! - A caller that stops waiting after [`Admitted::store`] began does not undo it.
+//! - A small block is copied, so that it does not hold the transport's buffer,
+//!   which is far larger, for as long as it is in memory.
+//!
+//! `source` is all that is known of a caller. Whatever else there will be (whose
+//! token it was, what it may use) goes the same way, and [`Intake::admit`] is
+//! where it is judged.
 
 mod payload;
 mod store;
@@ -32,12 +38,15 @@ use super::reply::Refusal;
 use crate::batch::{Batch, BatchId, QueueName, UnixMillis};
 use crate::dead_letter::{DeadLetters, Source};
 use crate::event::{Limits, Reject, RejectReason, Validated};
+use crate::log::SharedComplaints;
 use crate::metrics;
 use crate::spool::{Permit, Spool};
 
 /// How long a batch that cannot be refused still waits for room after the
 /// gateway began to stop.
 const LAST_PATIENCE: Duration = Duration::from_secs(5);
+/// Blocks up to this length are copied; the transports read so much at a time.
+const COPIED_BYTES: usize = 8 << 10;
 
 /// How long a batch waits for room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,6 +70,7 @@ struct Shared {
     limits: ArcSwap<Limits>,
     queues: HashMap<String, QueueName>,
     closing: CancellationToken,
+    not_kept: SharedComplaints,
 }
 
 impl Intake {
@@ -83,6 +93,7 @@ impl Intake {
             limits: ArcSwap::from_pointee(limits),
             queues,
             closing,
+            not_kept: SharedComplaints::default(),
         }))
     }
 
@@ -99,6 +110,13 @@ impl Intake {
     /// Cancelled when the gateway is stopping.
     pub fn closing(&self) -> &CancellationToken {
         &self.0.closing
+    }
+
+    /// Whether a disk operation failed, so that a queue takes nothing more until
+    /// the gateway is restarted.
+    pub fn is_poisoned(&self) -> bool {
+        let queues = self.0.spool.stats();
+        queues.iter().any(|queue| queue.poisoned.is_some())
     }
 
     /// Admits and stores one batch. `queue`: its name; empty for the default.
@@ -188,7 +206,7 @@ impl Intake {
             id,
             accepted_at: UnixMillis::now(),
             events: validated.events,
-            payload: validated.block,
+            payload: unpinned(validated.block),
             payload_hash: validated.hash,
             rejected: validated.rejects.iter().map(|r| r.index).collect(),
             own_metadata: validated.own_metadata,
@@ -238,15 +256,14 @@ impl Intake {
 
 /// Counts a batch that is answered with a refusal.
 pub(super) fn count_refused(source: Source, refusal: &Refusal) {
-    metrics::refused(label(source), refusal.reply().reason);
+    metrics::refused(source.as_str(), refusal.reply().reason);
 }
 
-/// The label `receiver` of a metric.
-fn label(source: Source) -> &'static str {
-    match source {
-        Source::Grpc => "grpc",
-        Source::Http => "http",
-        Source::Tcp => "tcp",
-        Source::Forwarder => "forwarder",
+/// The same bytes, without the buffer they were read into if they are few.
+fn unpinned(block: Bytes) -> Bytes {
+    if block.len() <= COPIED_BYTES {
+        Bytes::copy_from_slice(&block)
+    } else {
+        block
     }
 }

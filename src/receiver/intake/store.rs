@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use futures_util::future::Either;
 
-use super::{Intake, Refusal, label};
+use super::{Intake, Refusal};
 use crate::batch::{Batch, BatchId, QueueName, UnixMillis};
 use crate::dead_letter::{DeadLetter, Reason, Source};
 use crate::event::{Reject, RejectReason};
@@ -78,7 +78,7 @@ impl Admitted {
         let (appended, kept) = tokio::join!(append, keep);
         let (accepted, bytes) = appended?;
         if accepted > 0 {
-            metrics::accepted(label(source), &queue, accepted, bytes);
+            metrics::accepted(source.as_str(), &queue, accepted, bytes);
         }
         count_rejects(source, &queue, &rejects);
         metrics::append_took(&queue, begun.elapsed());
@@ -118,41 +118,23 @@ impl Intake {
             at,
             event: reject.event.clone(),
         });
-        let kept = self.0.letters.keep(letters.collect()).await;
-        if let Err(error) = &kept {
-            tracing::warn!(%queue, receiver = label(source), events = rejects.len(), %error, "rejected events are not kept");
+        let mut letters: Vec<_> = letters.collect();
+        let Err(error) = self.0.letters.keep(&mut letters).await else {
+            self.0.not_kept.recovered();
+            return true;
+        };
+        if let Some(times) = self.0.not_kept.failed() {
+            tracing::warn!(%queue, receiver = source.as_str(), events = letters.len(), times, %error, "rejected events are not kept");
         }
-        kept.is_ok()
+        false
     }
 }
 
 fn count_rejects(source: Source, queue: &QueueName, rejects: &[Reject]) {
-    for reason in REASONS {
+    for reason in RejectReason::ALL {
         let events = rejects.iter().filter(|r| r.reason == reason).count();
         if events > 0 {
-            metrics::rejected(label(source), queue, reason_label(reason), events as u64);
+            metrics::rejected(source.as_str(), queue, reason.as_str(), events as u64);
         }
-    }
-}
-
-const REASONS: [RejectReason; 7] = [
-    RejectReason::InvalidUtf8,
-    RejectReason::InvalidJson,
-    RejectReason::NotAnObject,
-    RejectReason::TooLarge,
-    RejectReason::TooDeep,
-    RejectReason::TokenTooLong,
-    RejectReason::InvalidMetadata,
-];
-
-fn reason_label(reason: RejectReason) -> &'static str {
-    match reason {
-        RejectReason::InvalidUtf8 => "invalid_utf8",
-        RejectReason::InvalidJson => "invalid_json",
-        RejectReason::NotAnObject => "not_an_object",
-        RejectReason::TooLarge => "too_large",
-        RejectReason::TooDeep => "too_deep",
-        RejectReason::TokenTooLong => "token_too_long",
-        RejectReason::InvalidMetadata => "invalid_metadata",
     }
 }

@@ -2,6 +2,7 @@
 
 use std::future::{self, Future};
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::{Either, FutureExt};
@@ -15,8 +16,9 @@ use super::streak::Streak;
 use crate::batch::QueueName;
 use crate::dead_letter::Source;
 use crate::event::{Limits, RejectReason};
+use crate::log::SharedComplaints;
+use crate::net::Socket;
 use crate::receiver::Intake;
-use crate::receiver::accept::Socket;
 use crate::receiver::intake::{Admitted, Patience, Payload, Taken, count_refused};
 use crate::receiver::reply::Refusal;
 
@@ -36,6 +38,15 @@ pub(super) struct Connection {
     intake: Intake,
     queue: QueueName,
     peer: SocketAddr,
+    trouble: Arc<Trouble>,
+}
+
+/// What the connections of a listener have to complain about, together.
+#[derive(Debug, Default)]
+pub(super) struct Trouble {
+    not_stored: SharedComplaints,
+    not_kept: SharedComplaints,
+    bad_lines: SharedComplaints,
 }
 
 /// What reading leads to, in the order of the connection.
@@ -52,11 +63,17 @@ struct Outcome {
 }
 
 impl Connection {
-    pub(super) fn new(intake: Intake, queue: QueueName, peer: SocketAddr) -> Self {
+    pub(super) fn new(
+        intake: Intake,
+        queue: QueueName,
+        peer: SocketAddr,
+        trouble: Arc<Trouble>,
+    ) -> Self {
         Self {
             intake,
             queue,
             peer,
+            trouble,
         }
     }
 
@@ -89,22 +106,28 @@ impl Connection {
     }
 
     fn judge(&self, outcome: Outcome, streak: &mut Streak) -> Verdict {
-        let (peer, queue) = (self.peer, &self.queue);
+        let (peer, queue, trouble) = (self.peer, &self.queue, &*self.trouble);
         let taken = match outcome.taken {
             Ok(taken) => taken,
             Err(refusal) => {
                 count_refused(Source::Tcp, &refusal);
-                tracing::error!(%peer, %queue, bytes = outcome.bytes, %refusal, "lines that were read could not be stored and are lost; the connection is reset");
+                if let Some(times) = trouble.not_stored.failed() {
+                    tracing::error!(%peer, %queue, bytes = outcome.bytes, times, %refusal, "lines that were read could not be stored and are lost; the connection is reset");
+                }
                 return Verdict::Lost;
             }
         };
         if !taken.kept {
             let lines = taken.rejects.len();
-            tracing::warn!(%peer, %queue, lines, "bad lines could not be kept and are lost; the connection is reset");
+            if let Some(times) = trouble.not_kept.failed() {
+                tracing::warn!(%peer, %queue, lines, times, "bad lines could not be kept and are lost; the connection is reset");
+            }
             return Verdict::Lost;
         }
         if streak.count(&taken) >= MAX_BAD_LINES {
-            tracing::warn!(%peer, %queue, "{MAX_BAD_LINES} bad lines in a row; the connection is closed");
+            if let Some(times) = trouble.bad_lines.failed() {
+                tracing::warn!(%peer, %queue, times, "{MAX_BAD_LINES} bad lines in a row; the connection is closed");
+            }
             return Verdict::Close;
         }
         Verdict::GoOn

@@ -26,13 +26,15 @@ mod connection;
 mod gather;
 mod streak;
 
+use std::sync::Arc;
+
 use tokio::net::TcpListener;
 use tokio_util::task::TaskTracker;
 
 use super::Intake;
-use super::accept::Acceptor;
 use crate::batch::QueueName;
-use connection::Connection;
+use crate::net::Acceptor;
+use connection::{Connection, Trouble};
 
 /// How one TCP receiver works.
 #[derive(Debug, Clone)]
@@ -48,6 +50,7 @@ pub async fn serve(listener: TcpListener, intake: Intake, options: Options) {
     let closing = intake.closing().clone();
     let acceptor = Acceptor::new(listener, options.max_connections, "tcp");
     let connections = TaskTracker::new();
+    let trouble = Arc::new(Trouble::default());
     loop {
         let socket = tokio::select! {
             biased;
@@ -55,7 +58,8 @@ pub async fn serve(listener: TcpListener, intake: Intake, options: Options) {
             socket = acceptor.accept() => socket,
         };
         let peer = socket.peer();
-        let connection = Connection::new(intake.clone(), options.queue.clone(), peer);
+        let connection =
+            Connection::new(intake.clone(), options.queue.clone(), peer, trouble.clone());
         connections.spawn(connection.run(socket));
     }
     drop(acceptor);

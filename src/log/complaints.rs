@@ -11,7 +11,7 @@ const LONGEST_SILENCE: Duration = Duration::from_secs(600);
 /// Says which of a row of failures is logged: the first, then one at growing
 /// intervals.
 #[derive(Debug, Default)]
-pub(super) struct Complaints {
+pub(crate) struct Complaints {
     count: u64,
     quiet: Option<(Instant, Duration)>,
 }
@@ -19,7 +19,7 @@ pub(super) struct Complaints {
 impl Complaints {
     /// One more failure; `Some` when it is to be logged, with how many there were
     /// in this row.
-    pub(super) fn failed(&mut self, now: Instant) -> Option<u64> {
+    pub(crate) fn failed(&mut self, now: Instant) -> Option<u64> {
         self.count += 1;
         let silence = match self.quiet {
             None => FIRST_SILENCE,
@@ -31,30 +31,30 @@ impl Complaints {
     }
 
     /// It works again; `Some` with the number of failures if there were any.
-    pub(super) fn recovered(&mut self) -> Option<u64> {
+    pub(crate) fn recovered(&mut self) -> Option<u64> {
         self.quiet = None;
         let count = std::mem::take(&mut self.count);
         (count > 0).then_some(count)
     }
 }
 
-/// The same for failures that several tasks meet.
+/// The same for failures of many tasks.
 #[derive(Debug, Default)]
-pub(super) struct SharedComplaints(Mutex<Complaints>);
+pub(crate) struct SharedComplaints(Mutex<Complaints>);
 
 impl SharedComplaints {
-    fn complaints(&self) -> MutexGuard<'_, Complaints> {
+    /// See [`Complaints::failed`].
+    pub(crate) fn failed(&self) -> Option<u64> {
+        self.lock().failed(Instant::now())
+    }
+
+    /// See [`Complaints::recovered`].
+    pub(crate) fn recovered(&self) -> Option<u64> {
+        self.lock().recovered()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Complaints> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// As [`Complaints::failed`], now.
-    pub(super) fn failed(&self) -> Option<u64> {
-        self.complaints().failed(Instant::now())
-    }
-
-    /// As [`Complaints::recovered`].
-    pub(super) fn recovered(&self) -> Option<u64> {
-        self.complaints().recovered()
     }
 }
 

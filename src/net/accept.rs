@@ -4,8 +4,12 @@
 //!   holds the others.
 //! - An error of `accept` never ends a listener. Errors of one connection are
 //!   passed over; others (out of files, out of memory) are waited out.
-//! - A client that connects and says nothing keeps its place only as long as its
-//!   receiver wants it.
+//! - A client that connects and says nothing keeps its place only as long as
+//!   whoever serves it wants.
+//!
+//! All that is read and written passes [`Socket`]: whatever has to be agreed on
+//! before the first byte of a protocol (TLS) belongs into it, and inside the time
+//! that a greeting may take.
 
 use std::future::Future;
 use std::io;
@@ -20,6 +24,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Sleep;
+
+use crate::log::SharedComplaints;
 
 /// A peer that vanished is noticed after 45 s + 3 x 10 s of silence.
 const KEEPALIVE: TcpKeepalive = TcpKeepalive::new()
@@ -37,36 +43,42 @@ const BACKOFF_MAX: Duration = Duration::from_secs(1);
 
 /// A listener that knows how many connections it may have.
 #[derive(Debug)]
-pub(super) struct Acceptor {
+pub(crate) struct Acceptor {
     listener: TcpListener,
     slots: Arc<Semaphore>,
-    receiver: &'static str,
+    name: &'static str,
+    refused: SharedComplaints,
+    crowded: SharedComplaints,
 }
 
 impl Acceptor {
-    pub(super) fn new(
-        listener: TcpListener,
-        max_connections: usize,
-        receiver: &'static str,
-    ) -> Self {
+    /// `name`: what the log calls it.
+    pub(crate) fn new(listener: TcpListener, max_connections: usize, name: &'static str) -> Self {
         let slots = max_connections.clamp(1, Semaphore::MAX_PERMITS);
         Self {
             listener,
             slots: Arc::new(Semaphore::new(slots)),
-            receiver,
+            name,
+            refused: SharedComplaints::default(),
+            crowded: SharedComplaints::default(),
         }
     }
 
     /// The next connection. Cancel safe.
-    pub(super) async fn accept(&self) -> Socket {
+    pub(crate) async fn accept(&self) -> Socket {
         let slot = self.slot().await;
         let mut backoff = BACKOFF_MIN;
         loop {
             match self.listener.accept().await {
-                Ok((stream, peer)) => return Socket::new(stream, peer, slot),
+                Ok((stream, peer)) => {
+                    self.refused.recovered();
+                    return Socket::new(stream, peer, slot);
+                }
                 Err(error) if concerns_one_connection(&error) => {}
                 Err(error) => {
-                    tracing::warn!(receiver = self.receiver, %error, "cannot accept connections; trying again");
+                    if let Some(times) = self.refused.failed() {
+                        tracing::warn!(listener = self.name, times, %error, "cannot accept connections; trying again");
+                    }
                     tokio::time::sleep(backoff).await;
                     backoff = (backoff * 2).min(BACKOFF_MAX);
                 }
@@ -78,10 +90,13 @@ impl Acceptor {
         if let Ok(slot) = self.slots.clone().try_acquire_owned() {
             return Some(slot);
         }
-        tracing::warn!(
-            receiver = self.receiver,
-            "as many connections as limits.max_connections allows; more are accepted when one ends"
-        );
+        if let Some(times) = self.crowded.failed() {
+            tracing::warn!(
+                listener = self.name,
+                times,
+                "as many connections as there may be (limits.max_connections, for a receiver); more are accepted when one ends"
+            );
+        }
         // The semaphore is never closed: there is always a slot in the end.
         self.slots.clone().acquire_owned().await.ok()
     }
@@ -99,7 +114,7 @@ fn concerns_one_connection(error: &io::Error) -> bool {
 
 /// A client's connection, with its place among those allowed.
 #[derive(Debug)]
-pub(super) struct Socket {
+pub(crate) struct Socket {
     stream: TcpStream,
     peer: SocketAddr,
     greeting: Option<Greeting>,
@@ -131,7 +146,7 @@ impl Socket {
 
     /// Reading fails unless the client greets in time. HTTP has timeouts of its
     /// own only from the moment its version is known.
-    pub(super) fn expect_greeting(mut self) -> Self {
+    pub(crate) fn expect_greeting(mut self) -> Self {
         self.greeting = Some(Greeting {
             missing: GREETING_BYTES,
             deadline: Box::pin(tokio::time::sleep(GREETING_TIME)),
@@ -139,13 +154,13 @@ impl Socket {
         self
     }
 
-    pub(super) fn peer(&self) -> SocketAddr {
+    pub(crate) fn peer(&self) -> SocketAddr {
         self.peer
     }
 
     /// Makes the end of the connection a reset, which tells the client that not
     /// all is well.
-    pub(super) fn reset(self) {
+    pub(crate) fn reset(self) {
         if let Err(error) = SockRef::from(&self.stream).set_linger(Some(Duration::ZERO)) {
             tracing::debug!(peer = %self.peer, %error, "a connection is closed instead of reset");
         }
