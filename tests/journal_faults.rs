@@ -95,7 +95,7 @@ async fn a_full_disk_refuses_and_goes_on_when_there_is_room() {
     append_numbers(&spool, 0..3).await;
     let stored = stats(&spool).stored_bytes;
     disk.set(|f| f.room = 50);
-    let refused = append(&spool, batch(3)).await;
+    let refused = append_at_once(&spool, batch(3)).await;
     assert_eq!(refused, Err(AppendError::Full(FullReason::Disk)));
     let file = segments(dir.path()).pop().expect("one");
     assert_eq!(file.metadata().expect("there").len(), stored, "undone");
@@ -113,12 +113,108 @@ async fn a_full_disk_refuses_and_goes_on_when_there_is_room() {
 }
 
 #[tokio::test]
+async fn batches_given_away_before_the_disk_filled_up_are_stored_in_order_when_there_is_room() {
+    let (_dir, disk, options, spool) = start();
+    append_numbers(&spool, 0..2).await;
+    let mut permits = Vec::new();
+    for _ in 2..6 {
+        permits.push(spool.permit(&queue(), 1, None).await.expect("room"));
+    }
+    disk.set(|f| f.room = 50);
+    let appends = permits.into_iter().zip(2..);
+    let appends = appends.map(|(permit, n)| Box::pin(permit.append(batch(n))));
+    let mut appends: Vec<_> = appends.collect();
+    for append in &mut appends {
+        assert!(poll_once(append).await.is_none());
+    }
+    until("the disk is found full", || {
+        stats(&spool).full == Some(FullReason::Disk)
+    })
+    .await;
+    checkpoint(&spool).await;
+    assert_eq!(stats(&spool).ledger.accepted, 1 + 2);
+    disk.set(|f| f.room = u64::MAX);
+    for append in appends {
+        append.await.expect("appended");
+    }
+    drop(spool);
+    assert_eq!(
+        drain(&open_on(&disk, &options)).await,
+        [0, 1, 2, 3, 4, 5],
+        "also on the disk"
+    );
+}
+
+#[tokio::test]
+async fn a_batch_that_waits_on_a_full_disk_is_refused_when_its_patience_is_over() {
+    let (_dir, disk, _options, spool) = start();
+    let patience = std::time::Duration::from_millis(50);
+    let brief = spool.permit(&queue(), 1, Some(patience)).await;
+    let endless = spool.permit(&queue(), 1, None).await.expect("room");
+    disk.set(|f| f.room = 50);
+    let mut endless = Box::pin(endless.append(batch(0)));
+    assert!(poll_once(&mut endless).await.is_none());
+    let refused = brief.expect("room").append(batch(1)).await;
+    assert_eq!(refused, Err(AppendError::Full(FullReason::Disk)));
+    disk.set(|f| f.room = u64::MAX);
+    endless.await.expect("appended");
+    assert_eq!(drain(&spool).await, [0]);
+}
+
+#[tokio::test]
+async fn a_stop_refuses_what_waits_on_a_full_disk() {
+    let (_dir, disk, _options, spool) = start();
+    let permit = spool.permit(&queue(), 1, None).await.expect("room");
+    disk.set(|f| f.room = 0);
+    let mut waiting = Box::pin(permit.append(batch(0)));
+    assert!(poll_once(&mut waiting).await.is_none());
+    spool.close().await;
+    assert_eq!(
+        waiting.await,
+        Err(AppendError::Full(FullReason::Disk)),
+        "not merely closing: nothing was stored"
+    );
+}
+
+#[tokio::test]
+async fn with_sync_os_a_failed_sync_of_a_full_segment_is_never_forgotten() {
+    let (dir, disk, _options, spool) = start();
+    spool.close().await;
+    drop(spool);
+    let mut options = options(dir.path());
+    options.sync = Sync::Os;
+    options.segment_bytes = 600;
+    let spool = open_on(&disk, &options);
+    append_numbers(&spool, 0..1).await;
+    checkpoint(&spool).await;
+    disk.set(|f| f.sync = true);
+    let mut number = 1;
+    while stats(&spool).poisoned.is_none() {
+        let _ = append(&spool, batch(number)).await;
+        number += 1;
+    }
+    disk.set(|f| f.sync = false);
+    ack_numbers(&spool, 0..1).await;
+    checkpoint(&spool).await;
+    spool.close().await;
+    drop(spool);
+    disk.cut_power(Survives::Nothing);
+    let spool = open_on(&disk, &options);
+    let (got, after) = (drain(&spool).await, stats(&spool));
+    assert_eq!(
+        after.ledger.quarantined, 0,
+        "the cursor showed what was lost"
+    );
+    assert_eq!(got, [0], "the cursor was not written again");
+}
+
+#[tokio::test]
 async fn a_refused_batch_does_not_come_back_with_a_power_cut() {
     let (_dir, disk, options, spool) = start();
     append_numbers(&spool, 0..2).await;
     disk.set(|f| f.room = 50);
     disk.reset_counts();
-    append(&spool, batch(2)).await.expect_err("full");
+    append_at_once(&spool, batch(2)).await.expect_err("full");
     assert_eq!(disk.counts().segment_syncs, 1, "of the cut");
     disk.set(|f| f.room = u64::MAX);
     append_numbers(&spool, 3..4).await;
@@ -131,7 +227,7 @@ async fn a_refused_batch_does_not_come_back_with_a_power_cut() {
 async fn a_disk_too_full_for_a_new_segment_or_the_cursor_is_no_failure() {
     let (_dir, disk, options, spool) = start();
     disk.set(|f| f.room = 0);
-    let refused = append(&spool, batch(0)).await;
+    let refused = append_at_once(&spool, batch(0)).await;
     assert_eq!(refused, Err(AppendError::Full(FullReason::Disk)));
     disk.set(|f| f.room = u64::MAX);
     checkpoint(&spool).await;

@@ -71,6 +71,23 @@ async fn a_full_queue_waits_for_an_ack_and_leaves_others_alone() {
 }
 
 #[tokio::test]
+async fn a_queue_is_full_while_somebody_waits_for_its_room_or_was_just_refused() {
+    let (_dir, spool) = start(|o| o.queues[0].1 = 1000);
+    append_numbers(&spool, 0..1).await;
+    assert_eq!(spool.stats()[0].full, None);
+    {
+        let queue = queue();
+        let mut waiting = Box::pin(spool.permit(&queue, 990, None));
+        assert!(poll_once(&mut waiting).await.is_none());
+        assert_eq!(spool.stats()[0].full, Some(FullReason::QueueBytes));
+        assert_eq!(spool.stats()[1].full, None);
+    }
+    assert_eq!(spool.stats()[0].full, None, "nobody waits any longer");
+    at_once(&spool, &queue(), 990).await.expect_err("full");
+    assert_eq!(spool.stats()[0].full, Some(FullReason::QueueBytes));
+}
+
+#[tokio::test]
 async fn all_queues_together_are_bounded_too() {
     let three = size_of(0..3).await;
     let (_dir, spool) = start(|o| o.max_bytes = three);

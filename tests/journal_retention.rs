@@ -133,6 +133,29 @@ async fn settled_segments_give_way_one_by_one_when_the_disk_is_full() {
 }
 
 #[tokio::test]
+async fn a_full_disk_takes_no_second_segment_before_the_first_is_gone() {
+    let (_dir, disk, _options, spool) = start(|o| o.min_free_bytes = 100);
+    append_numbers(&spool, 0..30).await;
+    ack_numbers(&spool, 0..30).await;
+    checkpoint(&spool).await;
+    let stored = stats(&spool).stored_bytes;
+    disk.reset_counts();
+    disk.set(|f| {
+        f.block_remove = true;
+        f.free = 99;
+    });
+    until("several looks at the disk", || disk.counts().looks > 3).await;
+    let left = stats(&spool).stored_bytes;
+    disk.set(|f| {
+        f.block_remove = false;
+        f.free = 100;
+    });
+    checkpoint(&spool).await;
+    assert!(left >= stored - 700, "more than one went");
+    assert_eq!(stats(&spool).stored_bytes, left, "one was enough");
+}
+
+#[tokio::test]
 async fn the_cursor_is_written_before_a_segment_goes() {
     let (_dir, disk, _options, spool) = start(|o| o.retention = Duration::ZERO);
     append_old(&spool, 0..10, HOUR).await;

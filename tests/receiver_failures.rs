@@ -149,6 +149,68 @@ impl AsRef<[u8]> for Buffer {
 }
 
 #[tokio::test]
+async fn a_disk_that_fills_up_loses_no_line_of_a_tcp_connection() {
+    let disk = Disk::default();
+    let gateway = on(&disk);
+    let (address, _task) = tcp::serve(&gateway, QUEUE).await;
+    let mut socket = connect(address).await;
+    let mut sent = Vec::new();
+    let mut send = async |count: usize| {
+        for _ in 0..count {
+            let event = format!("{{\"n\":{}}}", sent.len());
+            let line = format!("{event}\n");
+            socket.write_all(line.as_bytes()).await.expect("writes");
+            sent.push(event);
+        }
+    };
+    send(700).await;
+    until("some are durable", || gateway.accepted(QUEUE) > 0).await;
+    disk.set_full(true);
+    send(1300).await;
+    until("the disk is full", || disk.refused() > 0).await;
+    let refused = disk.refused();
+    send(1300).await;
+    until("it is tried again", || disk.refused() > refused).await;
+    disk.set_full(false);
+    finish(socket).await.expect("a clean end");
+    assert_eq!(gateway.events(QUEUE, sent.len()).await, sent);
+}
+
+#[tokio::test]
+async fn a_full_disk_is_answered_as_resource_exhausted_over_grpc() {
+    let disk = Disk::default();
+    let gateway = on(&disk);
+    let mut client = grpc::client(grpc::serve(&gateway).await.0).await;
+    disk.set_full(true);
+    // The batch that finds the disk full, and one that comes later.
+    for _ in 0..2 {
+        let mut request = tonic::Request::new(grpc::ndjson("{}\n"));
+        request.set_timeout(Duration::from_secs(3));
+        let status = client.append(request).await.expect_err("full");
+        assert_eq!(status.code(), Code::ResourceExhausted, "{status:?}");
+        assert!(status.get_details_retry_info().is_some());
+    }
+    disk.set_full(false);
+    client.append(grpc::ndjson("{}\n")).await.expect("taken");
+    assert_eq!(gateway.accepted(QUEUE), 1, "what was refused is not stored");
+}
+
+#[tokio::test]
+async fn a_stop_on_a_full_disk_resets_tcp_connections_whose_lines_are_lost() {
+    let disk = Disk::default();
+    let gateway = on(&disk);
+    let (address, task) = tcp::serve(&gateway, QUEUE).await;
+    let mut socket = connect(address).await;
+    disk.set_full(true);
+    socket.write_all(b"{}\n").await.expect("writes");
+    until("the disk is full", || disk.refused() > 0).await;
+    gateway.closing.cancel();
+    let error = ended_by_peer(&mut socket).await.expect_err("a reset");
+    assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+    ended(task).await;
+}
+
+#[tokio::test]
 async fn a_stop_with_a_full_queue_resets_tcp_connections_whose_lines_are_lost() {
     let gateway = Gateway::new();
     gateway.fill_tiny().await;

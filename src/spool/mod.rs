@@ -30,7 +30,8 @@ pub enum Spool {
 
 impl Spool {
     /// Waits for room for an append of `bytes` (payload) to `queue`, at most for
-    /// `patience`; `None` waits as long as it takes. Cancel safe.
+    /// `patience`; `None` waits as long as it takes. What is left of it the append
+    /// may wait, if the disk fills up in between. Cancel safe.
     pub async fn permit(
         &self,
         queue: &QueueName,

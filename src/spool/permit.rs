@@ -15,8 +15,9 @@ enum Kind {
 }
 
 impl Permit {
-    /// Stores `batch`; answers when it is durable. A caller that stops waiting
-    /// does not undo it.
+    /// Stores `batch`; answers when it is durable. If the disk fills up it waits
+    /// for room as long as the permit's patience; without a limit it is never
+    /// refused for that. A caller that stops waiting does not undo it.
     pub async fn append(self, batch: Batch) -> Result<Appended, AppendError> {
         match self.0 {
             Kind::Journal(permit) => permit.append(batch).await,

@@ -158,6 +158,13 @@ pub async fn append(spool: &Spool, batch: Batch) -> Result<Appended, AppendError
     permit.append(batch).await
 }
 
+/// Refused if there is no room at once.
+pub async fn append_at_once(spool: &Spool, batch: Batch) -> Result<Appended, AppendError> {
+    let bytes = batch.payload.len();
+    let permit = spool.permit(&queue(), bytes, Some(Duration::ZERO)).await?;
+    permit.append(batch).await
+}
+
 pub async fn append_numbers(spool: &Spool, numbers: std::ops::Range<u64>) {
     for n in numbers {
         append(spool, batch(n)).await.expect("appended");

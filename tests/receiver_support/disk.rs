@@ -1,4 +1,4 @@
-//! A disk whose syncs can be held up, and made to fail.
+//! A disk whose syncs can be held up and made to fail, and that fills up.
 
 use std::io::{self, IoSlice};
 use std::path::Path;
@@ -15,12 +15,25 @@ struct State {
     broken: bool,
     held: bool,
     waiting: bool,
+    full: bool,
+    /// Writes that found no room.
+    refused: usize,
 }
 
 impl Disk {
     /// From now on every sync of a file fails.
     pub fn break_down(&self) {
         self.change(|state| state.broken = true);
+    }
+
+    /// Whether there is no room for anything more.
+    pub fn set_full(&self, full: bool) {
+        self.change(|state| state.full = full);
+    }
+
+    /// How many writes found no room.
+    pub fn refused(&self) -> usize {
+        self.0.0.lock().expect("no panic").refused
     }
 
     /// Every sync waits until what this gives is dropped.
@@ -116,6 +129,12 @@ impl File for DiskFile {
     }
 
     fn write_vectored_at(&self, slices: &[IoSlice<'_>], offset: u64) -> io::Result<usize> {
+        let mut state = self.disk.0.0.lock().expect("no panic");
+        if state.full {
+            state.refused += 1;
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        drop(state);
         self.file.write_vectored_at(slices, offset)
     }
 

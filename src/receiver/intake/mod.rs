@@ -43,7 +43,7 @@ use crate::metrics;
 use crate::spool::{Permit, Spool};
 
 /// How long a batch that cannot be refused still waits for room after the
-/// gateway began to stop.
+/// gateway began to stop, and how long any batch waits for the disk.
 const LAST_PATIENCE: Duration = Duration::from_secs(5);
 /// Blocks up to this length are copied; the transports read so much at a time.
 const COPIED_BYTES: usize = 8 << 10;

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use futures_util::future::Either;
 
-use super::{Intake, Refusal};
+use super::{Intake, LAST_PATIENCE, Refusal};
 use crate::batch::{Batch, BatchId, QueueName, UnixMillis};
 use crate::dead_letter::{DeadLetter, Reason, Source};
 use crate::event::{Reject, RejectReason};
@@ -71,7 +71,11 @@ impl Admitted {
                 return Ok::<_, Refusal>((0, 0));
             };
             let bytes = batch.payload.len();
-            let appended = permit.append(batch).await?;
+            let appended = tokio::select! {
+                biased;
+                appended = permit.append(batch) => appended?,
+                () = intake.gave_up() => return Err(Refusal::Closing),
+            };
             Ok((appended.events, bytes))
         };
         let keep = intake.keep(source, &queue, &rejects);
@@ -103,6 +107,12 @@ impl Admitted {
 }
 
 impl Intake {
+    /// The gateway is stopping, and what is in hand had its time.
+    async fn gave_up(&self) {
+        self.closing().cancelled().await;
+        tokio::time::sleep(LAST_PATIENCE).await;
+    }
+
     /// Keeps rejected events; whether that worked.
     async fn keep(&self, source: Source, queue: &QueueName, rejects: &[Reject]) -> bool {
         if rejects.is_empty() {

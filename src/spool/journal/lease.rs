@@ -1,6 +1,7 @@
 //! A batch held for sending, and room for one that comes.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use bytes::Bytes;
 
@@ -19,11 +20,18 @@ use crate::spool::{AppendError, Appended, LeaseError, SettleError};
 pub(in crate::spool) struct Permit {
     pub(super) queue: Arc<Queue>,
     pub(super) reserved: Reserved,
+    /// When the caller's patience is over, if ever.
+    pub(super) until: Option<Instant>,
 }
 
 impl Permit {
     pub(in crate::spool) async fn append(self, batch: Batch) -> Result<Appended, AppendError> {
-        self.queue.append(self.reserved, batch).await
+        let Self {
+            queue,
+            reserved,
+            until,
+        } = self;
+        queue.append(reserved, batch, until).await
     }
 }
 

@@ -26,6 +26,8 @@ pub(super) struct Log {
     tail: Position,
     /// Highest sequence that is synced.
     synced_through: u64,
+    /// A sync failed: what was written before it may never be durable.
+    sync_failed: bool,
     headers: Vec<u8>,
 }
 
@@ -61,6 +63,7 @@ impl Log {
             active: None,
             tail,
             synced_through: tail.sequence - 1,
+            sync_failed: false,
             headers: Vec::new(),
         }
     }
@@ -103,12 +106,12 @@ impl Log {
 
     /// Ends the segment: cuts what is allocated beyond its records, and syncs.
     pub(super) fn end_segment(&mut self) -> io::Result<()> {
-        let Some(active) = self.active.take() else {
-            return Ok(());
-        };
-        active.file.set_len(self.tail.offset)?;
-        active.file.sync_data()?;
-        self.synced_through = self.tail.sequence - 1;
+        if let Some(active) = &self.active {
+            active.file.set_len(self.tail.offset)?;
+            self.sync()?;
+            self.active = None;
+        }
+        self.set_synced();
         Ok(())
     }
 
@@ -164,12 +167,17 @@ impl Log {
         records
     }
 
-    /// Makes all that was written durable.
+    /// Makes all that was written durable. Once that failed it never succeeds.
     pub(super) fn sync(&mut self) -> io::Result<()> {
-        match &self.active {
+        if self.sync_failed {
+            return Err(io::Error::other("an earlier sync failed"));
+        }
+        let synced = match &self.active {
             Some(active) => active.file.sync_data(),
             None => Ok(()),
-        }
+        };
+        self.sync_failed = synced.is_err();
+        synced
     }
 
     /// The log goes on after `end`.
@@ -190,7 +198,7 @@ impl Log {
         };
         active.file.set_len(self.tail.offset)?;
         active.allocated = self.tail.offset;
-        active.file.sync_data()?;
+        self.sync()?;
         self.set_synced();
         Ok(())
     }

@@ -14,7 +14,7 @@
 //! | --- | --- |
 //! | crash, power cut | the log is scanned from the cursor's last known good end, a torn tail is cut; batches settled since the cursor was written are sent again |
 //! | a write or sync fails | the queue takes nothing more until a restart ([`AppendError::Poisoned`]); leases go on |
-//! | the disk is full | the write is undone and refused ([`AppendError::Full`]); goes on by itself when there is room |
+//! | the disk is full | the write is undone and tried again until there is room; its batches wait as long as their callers have patience ([`AppendError::Full`]) |
 //! | a record is damaged | it is set aside in `quarantine/` and counted, reading goes on at the next good record |
 //! | reading fails | the lease fails and may be tried again; never taken for damage |
 //! | the cursor is lost | it is rebuilt from the segments; all that is stored is sent again |
@@ -26,6 +26,7 @@
 //! [`files`] is the file system, replaceable in tests.
 
 mod ahead;
+mod backlog;
 mod cursor;
 pub mod files;
 mod held;
@@ -42,6 +43,7 @@ mod remover;
 mod retain;
 mod room;
 mod scan;
+mod seldom;
 mod state;
 pub mod tools;
 mod writer;
@@ -52,7 +54,7 @@ use std::path::Path;
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 pub(super) use lease::{Lease, Permit};
 pub use options::{OpenError, Options, Sync};
@@ -145,9 +147,14 @@ impl Journal {
         let Some(queue) = self.0.queues.get(queue) else {
             return Err(AppendError::UnknownQueue(queue.clone()));
         };
+        let until = patience.and_then(|patience| Instant::now().checked_add(patience));
         let reserved = queue.room.reserve(queue.index, bytes, patience).await?;
-        let queue = queue.clone();
-        Ok(Permit { queue, reserved }.into())
+        let permit = Permit {
+            queue: queue.clone(),
+            reserved,
+            until,
+        };
+        Ok(permit.into())
     }
 
     pub(super) async fn lease(&self, queue: &QueueName) -> Result<super::Lease, LeaseError> {

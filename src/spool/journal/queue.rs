@@ -35,6 +35,8 @@ pub(super) enum Message {
 pub(super) struct Append {
     pub batch: Batch,
     pub answer: oneshot::Sender<Result<Appended, AppendError>>,
+    /// How long it waits for room on a disk that filled up; `None`: for ever.
+    pub until: Option<Instant>,
     /// Given back when the batch is answered.
     pub reserved: Reserved,
 }
@@ -111,11 +113,13 @@ impl Queue {
         &self,
         reserved: Reserved,
         batch: Batch,
+        until: Option<Instant>,
     ) -> Result<Appended, AppendError> {
         let (answer, answered) = oneshot::channel();
         let append = Append {
             batch,
             answer,
+            until,
             reserved,
         };
         if !self.tell(Message::Append(append)) {
@@ -226,7 +230,7 @@ impl Queue {
 
     pub(super) fn stats(&self) -> QueueStats {
         let mut stats = self.look(State::stats);
-        stats.full = self.room.full(self.index, 1);
+        stats.full = self.room.why_full(self.index);
         stats
     }
 

@@ -1,12 +1,13 @@
 //! Retention: a segment goes when every record in it is settled and it is past
 //! its time, or its room is needed. The oldest goes first and alone, so that
 //! what is stored has no holes. Unsettled records are never deleted. For want of
-//! disk only one goes at a tick, so that no more of the archive is lost than
-//! needs be.
+//! disk one goes at a time, and the disk is looked at before the next, so that no
+//! more of the archive is lost than needs be.
 
 use std::time::Duration;
 
 use super::layout::segment_path;
+use super::remover::Turn;
 use super::writer::Writer;
 use crate::batch::UnixMillis;
 
@@ -14,9 +15,11 @@ use crate::batch::UnixMillis;
 const IDLE: Duration = Duration::from_secs(10);
 
 impl Writer {
-    /// Removes segments, oldest first, as long as one may go.
-    pub(super) fn retain(&mut self) {
-        while let Some((first, end)) = self.removable() {
+    /// Removes segments, oldest first, as long as one may go. With a `turn` that
+    /// was got before the last look at the disk, one may go for want of disk.
+    pub(super) fn retain(&mut self, turn: Option<Turn>) {
+        let mut for_disk = turn.is_some();
+        while let Some((first, end)) = self.removable(for_disk) {
             // The cursor file first: if it still asked for the segment after a
             // crash, its records would be taken for lost.
             if self.written_lowest < end {
@@ -26,10 +29,10 @@ impl Writer {
                 break;
             }
             self.remove(first);
-            if self.queue.room.is_disk_full() {
-                // Whether that was enough the next tick will see.
-                break;
-            }
+            for_disk = false;
+        }
+        if let Some(turn) = turn {
+            self.remover.give_back(turn);
         }
         if let Some((oldest, _)) = self.queue.look(|state| state.segments().oldest()) {
             // The statistics say since when records are stored.
@@ -38,7 +41,7 @@ impl Writer {
     }
 
     /// The oldest segment, and the sequence after its last, if it may go.
-    fn removable(&mut self) -> Option<(u64, u64)> {
+    fn removable(&mut self, for_disk: bool) -> Option<(u64, u64)> {
         let (oldest, end, lowest) = self.queue.look(|state| {
             let (first, _) = state.segments().oldest()?;
             let next = state.segments().after(first);
@@ -50,12 +53,14 @@ impl Writer {
             return None;
         }
         let room = &self.queue.room;
+        let for_disk = for_disk && room.is_disk_full();
         let newest = self.newest_in(oldest);
         let go = if self.log.active() == Some(oldest) {
             let idle = is_past(newest, self.retention.max(IDLE));
-            idle || room.is_disk_full()
+            idle || for_disk
         } else {
-            is_past(newest, self.retention) || room.is_overstocked(self.queue.index)
+            let past = is_past(newest, self.retention);
+            past || for_disk || room.is_overstocked(self.queue.index)
         };
         go.then_some((oldest, end))
     }

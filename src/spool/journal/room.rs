@@ -6,7 +6,7 @@
 //! nobody else, and a large batch is not overtaken for ever by small ones.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{Mutex as TurnMutex, Notify, OwnedSemaphorePermit, Semaphore};
 
@@ -14,6 +14,9 @@ use crate::spool::{AppendError, FullReason};
 
 /// In-flight bytes are counted in blocks, so that a count fits `u32`.
 const BLOCK: usize = 1024;
+/// How long a refusal is shown: until a client that was told to come back in 5 s
+/// has done so, or was refused again.
+const SHOWN: Duration = Duration::from_secs(10);
 
 /// See the module.
 #[derive(Debug)]
@@ -31,7 +34,8 @@ pub(super) struct Room {
 struct Used {
     queues: Vec<Share>,
     max_unsettled: u64,
-    disk_full: bool,
+    /// The disk has less left than it should.
+    disk_low: bool,
 }
 
 /// What one queue uses, in bytes.
@@ -42,6 +46,12 @@ struct Share {
     reserved: u64,
     stored: u64,
     max_unsettled: u64,
+    /// The disk took no more of what it was given.
+    disk_refuses: bool,
+    /// For so many bytes somebody waits.
+    wanted: Option<u64>,
+    /// When somebody was last refused for want of room, and why.
+    refused: Option<(Instant, FullReason)>,
     /// Why it takes nothing more at all.
     refusal: Option<AppendError>,
 }
@@ -64,7 +74,7 @@ impl Room {
             used: Mutex::new(Used {
                 queues: queues.iter().map(share).collect(),
                 max_unsettled,
-                disk_full: false,
+                disk_low: false,
             }),
             changed: Notify::new(),
             in_flight: Arc::new(Semaphore::new(in_flight_blocks)),
@@ -88,8 +98,11 @@ impl Room {
         match tokio::time::timeout(patience, waiting).await {
             Ok(got) => got,
             Err(_) => {
-                let full = self.full(index, bytes as u64);
-                Err(AppendError::Full(full.unwrap_or(FullReason::InFlight)))
+                let mut used = self.lock();
+                let reason = used.full(index, bytes as u64);
+                let reason = reason.unwrap_or(FullReason::InFlight);
+                used.queues[index].refused = Some((Instant::now(), reason));
+                Err(AppendError::Full(reason))
             }
         }
     }
@@ -114,6 +127,7 @@ impl Room {
         index: usize,
         bytes: u64,
     ) -> Result<Reserved, AppendError> {
+        let _wanted = Wanted::new(self, index, bytes);
         loop {
             let changed = self.changed.notified();
             tokio::pin!(changed);
@@ -147,9 +161,14 @@ impl Room {
         }))
     }
 
-    /// Why `bytes` more would not fit into the queue now.
-    pub(super) fn full(&self, index: usize, bytes: u64) -> Option<FullReason> {
-        self.lock().full(index, bytes)
+    /// Why the queue is full: somebody waits for its room or was refused a
+    /// moment ago, or not even a byte fits.
+    pub(super) fn why_full(&self, index: usize) -> Option<FullReason> {
+        let used = self.lock();
+        let queue = &used.queues[index];
+        let refused = queue.refused.filter(|(at, _)| at.elapsed() < SHOWN);
+        let now = used.full(index, queue.wanted.unwrap_or(1));
+        now.or(refused.map(|(_, reason)| reason))
     }
 
     /// The queue holds so much that is not settled.
@@ -170,19 +189,34 @@ impl Room {
         let used = self.lock();
         let stored: u64 = used.queues.iter().map(|queue| queue.stored).sum();
         let queue = &used.queues[index];
-        used.disk_full || stored > used.max_unsettled || queue.stored > queue.max_unsettled
+        stored > used.max_unsettled || queue.stored > queue.max_unsettled
     }
 
-    pub(super) fn set_disk_full(&self, full: bool) -> bool {
-        let before = std::mem::replace(&mut self.lock().disk_full, full);
-        if before && !full {
+    /// Whether the disk has too little left. Returns what was set before.
+    pub(super) fn set_disk_low(&self, low: bool) -> bool {
+        let before = std::mem::replace(&mut self.lock().disk_low, low);
+        if before && !low {
             self.changed.notify_waiters();
         }
         before
     }
 
+    pub(super) fn is_disk_low(&self) -> bool {
+        self.lock().disk_low
+    }
+
+    /// Whether the disk took no more of what the queue gave it.
+    pub(super) fn set_disk_refuses(&self, index: usize, refuses: bool) {
+        let before = std::mem::replace(&mut self.lock().queues[index].disk_refuses, refuses);
+        if before && !refuses {
+            self.changed.notify_waiters();
+        }
+    }
+
+    /// Whether any queue finds the disk full.
     pub(super) fn is_disk_full(&self) -> bool {
-        self.lock().disk_full
+        let used = self.lock();
+        used.disk_low || used.queues.iter().any(|queue| queue.disk_refuses)
     }
 
     /// The queue takes nothing more, for the first reason that is given.
@@ -203,7 +237,7 @@ impl Used {
         // Into an empty place goes even what is larger than the limit: it could
         // never go otherwise.
         let over = |held: u64, max: u64| held > 0 && held.saturating_add(bytes) > max;
-        if self.disk_full {
+        if self.disk_low || queue.disk_refuses {
             Some(FullReason::Disk)
         } else if over(queue.held(), queue.max_unsettled) {
             Some(FullReason::QueueBytes)
@@ -212,6 +246,26 @@ impl Used {
         } else {
             None
         }
+    }
+}
+
+/// Shows that somebody waits for room, until it is dropped.
+#[derive(Debug)]
+struct Wanted<'a> {
+    room: &'a Room,
+    index: usize,
+}
+
+impl<'a> Wanted<'a> {
+    fn new(room: &'a Room, index: usize, bytes: u64) -> Self {
+        room.lock().queues[index].wanted = Some(bytes);
+        Self { room, index }
+    }
+}
+
+impl Drop for Wanted<'_> {
+    fn drop(&mut self) {
+        self.room.lock().queues[self.index].wanted = None;
     }
 }
 

@@ -7,29 +7,33 @@
 //!   has, so the round is answered as failed and nothing more is taken until a
 //!   restart looks. A failed sync is not tried again: the kernel may have
 //!   dropped the pages it could not write.
-//! - A full disk is no failure: the round is undone and refused, and appends
-//!   wait until there is room.
+//! - A full disk is no failure: the round is undone and stays the first, and
+//!   all wait until there is room. A batch is refused when its caller's patience
+//!   is over, so that one that cannot be refused is not lost, and what one
+//!   caller appends stays in order.
 
 use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
+use super::backlog::{Backlog, accept, refuse};
 use super::files::is_full;
 use super::log::{Log, StartError};
 use super::options::{Options, Sync};
 use super::queue::{Append, Message, Queue};
 use super::remover::Remover;
+use super::seldom::Seldom;
 use super::state::State;
-use crate::batch::Batch;
 use crate::metrics;
-use crate::record;
-use crate::spool::{AppendError, Appended, FullReason};
+use crate::spool::{AppendError, FullReason};
 
 /// Most bytes of one round: bounds how long its first batch waits.
 const ROUND_BYTES: u64 = 16 << 20;
 /// How often the cursor is written, when it changed, and retention looked at.
 const TICK: Duration = Duration::from_millis(500);
+
+const NO_ROOM: AppendError = AppendError::Full(FullReason::Disk);
 
 /// See the module.
 #[derive(Debug)]
@@ -37,8 +41,11 @@ pub(super) struct Writer {
     pub(super) queue: Arc<Queue>,
     inbox: Receiver<Message>,
     pub(super) remover: Remover,
-    /// Received, to be handled next.
+    /// Received, to be handled after the backlog.
     held_back: Option<Message>,
+    backlog: Backlog,
+    /// The disk had no room for the first of the backlog.
+    no_room: bool,
     sync: Sync,
     min_free_bytes: u64,
     pub(super) retention: Duration,
@@ -52,6 +59,17 @@ pub(super) struct Writer {
     /// The lowest unsettled sequence in the cursor file.
     pub(super) written_lowest: u64,
     cursor_failed: bool,
+    says_full: Seldom,
+    says_room: Seldom,
+    says_cursor: Seldom,
+}
+
+/// Why a round was not stored.
+#[derive(Debug)]
+enum Failure {
+    /// Nothing of it is left on the disk; it may go later.
+    NoRoom,
+    Poisoned(AppendError),
 }
 
 impl Writer {
@@ -74,6 +92,8 @@ impl Writer {
             inbox,
             remover,
             held_back: None,
+            backlog: Backlog::default(),
+            no_room: false,
             sync: options.sync,
             min_free_bytes: options.min_free_bytes,
             retention: options.retention,
@@ -84,6 +104,9 @@ impl Writer {
             written_changes: changes,
             written_lowest: lowest,
             cursor_failed: false,
+            says_full: Seldom::default(),
+            says_room: Seldom::default(),
+            says_cursor: Seldom::default(),
         }
     }
 
@@ -92,8 +115,14 @@ impl Writer {
             if Instant::now() >= self.next_tick {
                 self.tick();
             }
+            if self.no_room {
+                self.backlog.refuse_late(Instant::now(), &NO_ROOM);
+            } else if !self.backlog.is_empty() {
+                self.round();
+                continue;
+            }
             match self.receive() {
-                Some(Message::Append(append)) => self.round(append),
+                Some(Message::Append(append)) => self.backlog.push(append),
                 Some(Message::Checkpoint(done)) => {
                     self.tick();
                     self.remover.answer(done);
@@ -109,7 +138,9 @@ impl Writer {
         if let Some(message) = self.held_back.take() {
             return Some(message);
         }
-        let patience = self.next_tick.saturating_duration_since(Instant::now());
+        let deadline = self.backlog.next_deadline();
+        let until = deadline.map_or(self.next_tick, |d| d.min(self.next_tick));
+        let patience = until.saturating_duration_since(Instant::now());
         match self.inbox.recv_timeout(patience) {
             Ok(message) => Some(message),
             Err(RecvTimeoutError::Timeout) => None,
@@ -117,55 +148,60 @@ impl Writer {
         }
     }
 
-    /// Stores `first` and what is queued behind it.
-    fn round(&mut self, first: Append) {
+    /// Stores the first batches of the backlog. If the disk has no room they
+    /// stay the first.
+    fn round(&mut self) {
+        self.collect();
         if let Some(reason) = self.queue.look(|state| state.poisoned().cloned()) {
-            return answer(vec![first], Err(AppendError::Poisoned(reason)));
+            return self.backlog.refuse_all(&AppendError::Poisoned(reason));
         }
-        if !self.log.has_room(record_len(&first.batch))
-            && let Err(error) = self.start_segment()
+        let Some(first_len) = self.backlog.first_len() else {
+            return;
+        };
+        if !self.log.has_room(first_len)
+            && let Err(failure) = self.start_segment()
         {
-            return answer(vec![first], Err(error));
+            let round = self.backlog.take_round(|_| false);
+            return self.fail(round, failure);
         }
-        let round = self.collect(first);
+        let fits = |bytes| bytes <= ROUND_BYTES && self.log.fits(bytes);
+        let round = self.backlog.take_round(fits);
         match self.commit(&round) {
             Ok(()) => {
                 self.queue.wake();
                 accept(round);
             }
-            Err(error) => answer(round, Err(error)),
+            Err(failure) => self.fail(round, failure),
         }
     }
 
-    /// `first` and what is queued behind it, as far as the segment takes it.
-    fn collect(&mut self, first: Append) -> Vec<Append> {
-        let mut bytes = record_len(&first.batch);
-        let mut round = vec![first];
-        while let Ok(message) = self.inbox.try_recv() {
+    /// Takes in all appends that came before any other message.
+    fn collect(&mut self) {
+        while self.held_back.is_none()
+            && let Ok(message) = self.inbox.try_recv()
+        {
             match message {
-                Message::Append(append) if self.joins(bytes, &append) => {
-                    bytes += record_len(&append.batch);
-                    round.push(append);
-                }
-                other => {
-                    self.held_back = Some(other);
-                    break;
-                }
+                Message::Append(append) => self.backlog.push(append),
+                other => self.held_back = Some(other),
             }
         }
-        round
     }
 
-    fn joins(&self, bytes: u64, append: &Append) -> bool {
-        let bytes = bytes + record_len(&append.batch);
-        bytes <= ROUND_BYTES && self.log.fits(bytes)
+    fn fail(&mut self, round: Vec<Append>, failure: Failure) {
+        match failure {
+            Failure::NoRoom => {
+                self.backlog.put_back(round);
+                self.set_no_room(true);
+            }
+            Failure::Poisoned(error) => refuse(round, &error),
+        }
     }
 
-    fn commit(&mut self, round: &[Append]) -> Result<(), AppendError> {
+    fn commit(&mut self, round: &[Append]) -> Result<(), Failure> {
         let batches = round.iter().map(|append| &append.batch);
         let records = self.log.write(batches).map_err(|error| {
             if is_full(&error) {
-                self.disk_is_full(&error)
+                self.undo(&error)
             } else {
                 self.poison("write", &error)
             }
@@ -184,27 +220,27 @@ impl Writer {
         Ok(())
     }
 
-    fn sync(&mut self) -> Result<(), AppendError> {
+    fn sync(&mut self) -> Result<(), Failure> {
         let started = Instant::now();
         let synced = self.log.sync();
         metrics::sync_took(self.store, &self.queue.name, started.elapsed());
         synced.map_err(|error| self.poison("sync", &error))
     }
 
-    fn start_segment(&mut self) -> Result<(), AppendError> {
+    fn start_segment(&mut self) -> Result<(), Failure> {
         match self.log.start_segment() {
             Ok(first) => {
                 self.unsynced = false;
                 self.queue.change(|state| state.add_segment(first));
                 Ok(())
             }
-            Err(StartError::Create(error)) if is_full(&error) => Err(self.disk_is_full(&error)),
+            Err(StartError::Create(error)) if is_full(&error) => Err(self.undo(&error)),
             Err(StartError::Create(error)) => Err(self.poison("create a segment", &error)),
             Err(StartError::Sync(error)) => Err(self.poison("sync", &error)),
         }
     }
 
-    fn poison(&mut self, doing: &str, error: &io::Error) -> AppendError {
+    fn poison(&mut self, doing: &str, error: &io::Error) -> Failure {
         let reason = format!("cannot {doing} in {}: {error}", self.queue.dir.display());
         tracing::error!(
             queue = %self.queue.name, %reason,
@@ -213,41 +249,70 @@ impl Writer {
         self.queue.change(|state| state.poison(reason.clone()));
         let refusal = AppendError::Poisoned(reason);
         self.queue.room.refuse(self.queue.index, refusal.clone());
-        refusal
+        Failure::Poisoned(refusal)
     }
 
-    /// Undoes the round and stops appends until a tick finds room.
-    fn disk_is_full(&mut self, error: &io::Error) -> AppendError {
+    /// Undoes a round that the disk had no room for.
+    fn undo(&mut self, error: &io::Error) -> Failure {
         if let Err(error) = self.log.undo() {
             return self.poison("cut a segment", &error);
         }
-        if !self.queue.room.set_disk_full(true) {
+        if !self.no_room && self.says_full.is_due() {
             tracing::warn!(queue = %self.queue.name, %error, "the disk is full; appends wait");
         }
-        AppendError::Full(FullReason::Disk)
+        Failure::NoRoom
     }
 
     fn tick(&mut self) {
+        // Before the look at the disk: what is still being removed would not show.
+        let turn = self.remover.turn();
         self.look_at_disk();
+        self.resume();
         self.write_cursor();
-        self.retain();
+        self.retain(turn);
         self.queue.tick();
         self.next_tick = Instant::now() + TICK;
     }
 
-    fn look_at_disk(&self) {
+    fn look_at_disk(&mut self) {
         let Ok(free) = self.queue.files.free_bytes(&self.queue.dir) else {
             return;
         };
-        let full = free < self.min_free_bytes;
-        if self.queue.room.set_disk_full(full) != full {
-            let min = self.min_free_bytes;
-            if full {
-                tracing::warn!(queue = %self.queue.name, free, min, "the disk has too little room left; appends wait");
-            } else {
-                tracing::info!(queue = %self.queue.name, free, min, "the disk has room again");
-            }
+        let low = free < self.min_free_bytes;
+        if self.queue.room.set_disk_low(low) == low {
+            return;
         }
+        let min = self.min_free_bytes;
+        if low && self.says_full.is_due() {
+            tracing::warn!(queue = %self.queue.name, free, min, "the disk has too little room left; appends wait");
+        } else if !low && self.says_room.is_due() {
+            tracing::info!(queue = %self.queue.name, free, min, "the disk has room again");
+        }
+    }
+
+    /// Tries again to store what the disk had no room for. What waits here is
+    /// the only probe: a disk that says it has room and takes nothing, for a
+    /// quota, is not asked by every caller.
+    fn resume(&mut self) {
+        if !self.no_room || self.queue.room.is_disk_low() {
+            return;
+        }
+        self.backlog.refuse_late(Instant::now(), &NO_ROOM);
+        self.round_again();
+    }
+
+    fn round_again(&mut self) {
+        let was_empty = self.backlog.is_empty();
+        self.set_no_room(false);
+        self.round();
+        if !self.no_room && !was_empty && self.says_room.is_due() {
+            tracing::info!(queue = %self.queue.name, "the disk takes batches again");
+        }
+    }
+
+    fn set_no_room(&mut self, no_room: bool) {
+        self.no_room = no_room;
+        self.queue.room.set_disk_refuses(self.queue.index, no_room);
     }
 
     /// Writes the cursor if it changed. It never shows what is not synced.
@@ -273,7 +338,9 @@ impl Writer {
                 self.written_lowest = cursor.lowest_unsettled();
             }
             Err(error) if is_full(&error) => {
-                tracing::warn!(queue = %self.queue.name, %error, "the disk is too full for the cursor; a crash now would send more again");
+                if self.says_cursor.is_due() {
+                    tracing::warn!(queue = %self.queue.name, %error, "the disk is too full for the cursor; a crash now would send more again");
+                }
             }
             Err(error) => {
                 self.cursor_failed = true;
@@ -283,11 +350,17 @@ impl Writer {
     }
 
     fn close(&mut self) {
-        if let Err(error) = self.log.end_segment() {
-            self.poison("sync", &error);
-            return;
+        self.set_no_room(false);
+        while !self.backlog.is_empty() && !self.no_room {
+            self.round();
         }
-        self.unsynced = false;
+        self.backlog.refuse_all(&NO_ROOM);
+        match self.log.end_segment() {
+            Ok(()) => self.unsynced = false,
+            Err(error) => {
+                self.poison("sync", &error);
+            }
+        }
         self.write_cursor();
     }
 }
@@ -299,28 +372,5 @@ impl Drop for Writer {
         self.queue.room.refuse(self.queue.index, refusal);
         self.queue.change(State::close);
         self.queue.wake();
-    }
-}
-
-fn record_len(batch: &Batch) -> u64 {
-    (record::header_len(batch) + batch.payload.len()) as u64
-}
-
-fn answer(round: Vec<Append>, result: Result<Appended, AppendError>) {
-    for append in round {
-        drop(append.reserved);
-        // A caller that stopped waiting does not want to know.
-        let _ = append.answer.send(result.clone());
-    }
-}
-
-fn accept(round: Vec<Append>) {
-    for append in round {
-        let appended = Appended {
-            id: append.batch.id,
-            events: append.batch.events,
-        };
-        drop(append.reserved);
-        let _ = append.answer.send(Ok(appended));
     }
 }
