@@ -209,7 +209,7 @@ impl Default for Limits {
             max_batch_bytes: ByteSize::mib(8),
             max_batch_events: 10_000,
             max_in_flight_bytes: ByteSize::mib(64),
-            max_connections: 10_000,
+            max_connections: 1_000,
         }
     }
 }
