@@ -22,6 +22,8 @@ use crate::log::Complaints;
 #[derive(Debug)]
 pub(super) struct Endpoint {
     pub(super) queue: QueueName,
+    /// `host:port` as configured.
+    host: String,
     pub(super) address: SocketAddr,
     /// `address` as text: the label of its metrics.
     pub(super) label: String,
@@ -122,6 +124,7 @@ pub(super) struct Unfit {
 impl Endpoint {
     pub(super) fn new(
         queue: QueueName,
+        host: String,
         address: SocketAddr,
         timing: &Timing,
         stop: CancellationToken,
@@ -129,6 +132,7 @@ impl Endpoint {
     ) -> Self {
         Self {
             queue,
+            host,
             address,
             label: address.to_string(),
             gate: Gate::new(()),
@@ -224,7 +228,7 @@ impl Endpoint {
         state.proof = Proof::Missing;
         state.last_error = Some(error.to_string());
         if let Some(failures) = state.complaints.failed(now) {
-            tracing::warn!(queue = %self.queue, endpoint = %self.label, failures, "{error}");
+            tracing::warn!(queue = %self.queue, host = self.host, endpoint = %self.label, failures, "{error}");
         }
         state.show();
         self.refresh.notify_one();
@@ -251,7 +255,7 @@ impl Endpoint {
             state.failures.succeeded();
         }
         if let Some(failures) = state.complaints.recovered() {
-            tracing::info!(queue = %self.queue, endpoint = %self.label, failures, "the endpoint confirms again");
+            tracing::info!(queue = %self.queue, host = self.host, endpoint = %self.label, failures, "the endpoint confirms again");
         }
         state.show();
     }
@@ -346,10 +350,11 @@ mod tests {
     };
 
     fn endpoint() -> Endpoint {
-        let address = ([127, 0, 0, 1], 5000).into();
+        let address = SocketAddr::from(([127, 0, 0, 1], 5000));
         let (stop, refresh) = Default::default();
         Endpoint::new(
             QueueName::default(),
+            address.to_string(),
             address,
             &Timing::default(),
             stop,

@@ -133,6 +133,7 @@ impl Host {
         }
         Endpoint::new(
             work.queue.clone(),
+            self.name.clone(),
             address,
             &work.timing,
             work.stop.child_token(),

@@ -138,6 +138,9 @@ impl Lane {
     }
 
     pub(super) fn spool_works(&mut self) {
+        if self.spool_trouble.failures() == 0 {
+            return;
+        }
         self.spool_trouble.succeeded();
         if let Some(failures) = self.work.unread.recovered() {
             tracing::info!(queue = %self.work.queue, failures, "the spool can be read again");

@@ -33,7 +33,7 @@
 //! How to add an output:
 //!
 //! 1. A variant in [`Protocol`](crate::config::Protocol), and its settings.
-//! 2. A folder with a `Session`: an open connection from [`Endpoint::dial`] that
+//! 2. A folder with a `Session`: an open connection from `Endpoint::dial` that
 //!    encodes events, writes them, and waits until the far side confirms them. A
 //!    protocol with answers (lumberjack's acks, an HTTP status) may wait for them
 //!    in `write`, window by window, and has nothing left to wait for in `confirm`.
@@ -43,8 +43,6 @@
 //!    zero for a protocol with answers) and the methods of `Wire`.
 //! 4. What the far side can do wrong as variants of `Unknown`; only those where it
 //!    broke this one connection blame what was sent.
-//!
-//! [`Endpoint::dial`]: endpoint::Endpoint::dial
 
 mod alone;
 mod backoff;

@@ -35,7 +35,9 @@ impl Sender {
     fn with(logstash: Logstash, timing: Timing) -> Self {
         let stop = CancellationToken::new();
         let queue = crate::batch::QueueName::default();
-        let endpoint = Endpoint::new(queue, logstash.address(), &timing, stop, Default::default());
+        let address = logstash.address();
+        let host = address.to_string();
+        let endpoint = Endpoint::new(queue, host, address, &timing, stop, Default::default());
         let endpoint = Arc::new(endpoint);
         Self {
             logstash,
@@ -266,6 +268,7 @@ async fn an_empty_half_close_tells_a_receiver_that_closes_from_one_that_does_not
     drop(sender.logstash);
     let endpoint = Endpoint::new(
         crate::batch::QueueName::default(),
+        address.to_string(),
         address,
         &sender.timing,
         CancellationToken::new(),

@@ -3,6 +3,7 @@
 mod delivery;
 mod drain;
 mod failures;
+mod leasing;
 mod ordered;
 mod poison;
 
@@ -27,7 +28,7 @@ use crate::spool::{QueueStats, Spool};
 /// A queue with its spool, and a forwarder that is quicker than in earnest.
 struct Queue {
     /// Removed when the queue is dropped.
-    _dir: TempDir,
+    dir: TempDir,
     spool: Spool,
     letters: DeadLetters,
     output: Output,
@@ -41,21 +42,10 @@ struct Queue {
 impl Queue {
     fn to(hosts: &[SocketAddr]) -> Self {
         let dir = TempDir::new().expect("folder");
-        let options = Options {
-            dir: dir.path().join("journal"),
-            sync: Sync::Os,
-            segment_bytes: 4 << 20,
-            min_free_bytes: 0,
-            max_bytes: 1 << 30,
-            max_in_flight_bytes: 64 << 20,
-            store: "spool",
-            retention: Duration::ZERO,
-            queues: vec![(QueueName::default(), 1 << 30)],
-        };
         Self {
-            spool: Spool::Journal(Journal::open(options).expect("opens")),
+            spool: open_spool(&dir),
             letters: DeadLetters::open(dir.path(), 1 << 20, 0).expect("opens"),
-            _dir: dir,
+            dir,
             output: Output {
                 hosts: hosts.iter().map(SocketAddr::to_string).collect(),
                 ..Output::default()
@@ -65,6 +55,12 @@ impl Queue {
             forwarder: None,
             next: 0,
         }
+    }
+
+    /// As after a restart of the gateway.
+    async fn reopen(&mut self) {
+        self.spool.close().await;
+        self.spool = open_spool(&self.dir);
     }
 
     fn start(&mut self) {
@@ -182,6 +178,21 @@ impl Queue {
     fn kept_letters(&self) -> u64 {
         self.letters.stats().held
     }
+}
+
+fn open_spool(dir: &TempDir) -> Spool {
+    let options = Options {
+        dir: dir.path().join("journal"),
+        sync: Sync::Os,
+        segment_bytes: 4 << 20,
+        min_free_bytes: 0,
+        max_bytes: 1 << 30,
+        max_in_flight_bytes: 64 << 20,
+        store: "spool",
+        retention: Duration::ZERO,
+        queues: vec![(QueueName::default(), 1 << 30)],
+    };
+    Spool::Journal(Journal::open(options).expect("opens"))
 }
 
 fn quick() -> Timing {
