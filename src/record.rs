@@ -128,50 +128,7 @@ pub fn header_len(batch: &Batch) -> usize {
 /// Appends the header of `batch` at `place` to `out`; the payload follows it as
 /// it is. Returns the header as it would be decoded.
 pub fn encode_header(batch: &Batch, place: Place, out: &mut Vec<u8>) -> Header {
-    let id = batch.id.as_bytes();
-    let len = header_len(batch);
-    let payload_crc = crc32c::crc32c(&batch.payload);
-    let start = out.len();
-    out.extend_from_slice(&MAGIC);
-    out.push(VERSION);
-    out.push(if batch.own_metadata {
-        FLAG_OWN_METADATA
-    } else {
-        0
-    });
-    out.extend_from_slice(&(id.len() as u16).to_le_bytes());
-    for n in [
-        len as u32,
-        batch.payload.len() as u32,
-        batch.events,
-        batch.rejected.len() as u32,
-    ] {
-        out.extend_from_slice(&n.to_le_bytes());
-    }
-    let Place {
-        sequence,
-        durable_through,
-        events_before,
-    } = place;
-    for n in [
-        sequence,
-        durable_through,
-        events_before,
-        batch.accepted_at.0,
-        batch.payload_hash,
-    ] {
-        out.extend_from_slice(&n.to_le_bytes());
-    }
-    out.extend_from_slice(&payload_crc.to_le_bytes());
-    out.extend_from_slice(&[0; 4]);
-    out.extend_from_slice(id);
-    for position in &batch.rejected {
-        out.extend_from_slice(&position.to_le_bytes());
-    }
-    out.resize(start + len, 0);
-    let crc = header_crc(&out[start..]);
-    out[start + 68..start + 72].copy_from_slice(&crc.to_le_bytes());
-    Header {
+    let header = Header {
         place,
         id: batch.id,
         accepted_at: batch.accepted_at,
@@ -179,40 +136,52 @@ pub fn encode_header(batch: &Batch, place: Place, out: &mut Vec<u8>) -> Header {
         payload_hash: batch.payload_hash,
         rejected: batch.rejected.clone(),
         own_metadata: batch.own_metadata,
-        header_len: len as u32,
+        header_len: header_len(batch) as u32,
         payload_len: batch.payload.len() as u32,
-        payload_crc,
+        payload_crc: crc32c::crc32c(&batch.payload),
+    };
+    let start = out.len();
+    out.extend_from_slice(&fixed_part(&header));
+    out.extend_from_slice(header.id.as_bytes());
+    for position in &header.rejected {
+        out.extend_from_slice(&position.to_le_bytes());
     }
+    out.resize(start + header.header_len as usize, 0);
+    let crc = header_crc(&out[start..]);
+    out[start + 68..start + 72].copy_from_slice(&crc.to_le_bytes());
+    header
+}
+
+/// What every header has, without its checksum.
+fn fixed_part(header: &Header) -> [u8; FIXED_LEN] {
+    let mut fixed = [0; FIXED_LEN];
+    let mut put = |at: usize, bytes: &[u8]| fixed[at..at + bytes.len()].copy_from_slice(bytes);
+    put(0, &MAGIC);
+    put(4, &[VERSION]);
+    put(5, &[u8::from(header.own_metadata) * FLAG_OWN_METADATA]);
+    put(6, &(header.id.as_bytes().len() as u16).to_le_bytes());
+    put(8, &header.header_len.to_le_bytes());
+    put(12, &header.payload_len.to_le_bytes());
+    put(16, &header.events.to_le_bytes());
+    put(20, &(header.rejected.len() as u32).to_le_bytes());
+    put(24, &header.place.sequence.to_le_bytes());
+    put(32, &header.place.durable_through.to_le_bytes());
+    put(40, &header.place.events_before.to_le_bytes());
+    put(48, &header.accepted_at.0.to_le_bytes());
+    put(56, &header.payload_hash.to_le_bytes());
+    put(64, &header.payload_crc.to_le_bytes());
+    fixed
 }
 
 /// Decodes the header at the beginning of `bytes`. Reads no more than the
 /// header; believes no length before the checksum holds.
 pub fn decode_header(bytes: &[u8]) -> Result<Header, DecodeError> {
-    let known = bytes.len().min(MAGIC.len());
-    if bytes[..known] != MAGIC[..known] {
-        return Err(DecodeError::NoMagic);
-    }
-    let Some(fixed) = bytes.first_chunk::<FIXED_LEN>() else {
-        return Err(DecodeError::Incomplete { needed: FIXED_LEN });
-    };
-    let header_len = u32_at(fixed, 8) as usize;
-    if !(FIXED_LEN..=MAX_HEADER_LEN).contains(&header_len) {
-        return Err(DecodeError::Damaged);
-    }
-    let header = bytes
-        .get(..header_len)
-        .ok_or(DecodeError::Incomplete { needed: header_len })?;
-    if header_crc(header) != u32_at(fixed, 68) {
-        return Err(DecodeError::Damaged);
-    }
-    if fixed[4] != VERSION {
-        return Err(DecodeError::Version(fixed[4]));
-    }
+    let (fixed, header) = checked_header(bytes)?;
     let id_len = usize::from(u16::from_le_bytes([fixed[6], fixed[7]]));
     let rejected = u32_at(fixed, 20) as usize;
     if !(1..=BatchId::MAX_LEN).contains(&id_len)
         || rejected > MAX_REJECTED
-        || header_len != (FIXED_LEN + id_len + 4 * rejected).next_multiple_of(8)
+        || header.len() != (FIXED_LEN + id_len + 4 * rejected).next_multiple_of(8)
     {
         return Err(DecodeError::Damaged);
     }
@@ -232,10 +201,34 @@ pub fn decode_header(bytes: &[u8]) -> Result<Header, DecodeError> {
             .map(|p| u32::from_le_bytes([p[0], p[1], p[2], p[3]]))
             .collect(),
         own_metadata: fixed[5] & FLAG_OWN_METADATA != 0,
-        header_len: header_len as u32,
+        header_len: header.len() as u32,
         payload_len: u32_at(fixed, 12),
         payload_crc: u32_at(fixed, 64),
     })
+}
+
+/// A whole header of this version whose checksum holds, and its fixed part.
+fn checked_header(bytes: &[u8]) -> Result<(&[u8; FIXED_LEN], &[u8]), DecodeError> {
+    let known = bytes.len().min(MAGIC.len());
+    if bytes[..known] != MAGIC[..known] {
+        return Err(DecodeError::NoMagic);
+    }
+    let Some(fixed) = bytes.first_chunk::<FIXED_LEN>() else {
+        return Err(DecodeError::Incomplete { needed: FIXED_LEN });
+    };
+    let needed = u32_at(fixed, 8) as usize;
+    if !(FIXED_LEN..=MAX_HEADER_LEN).contains(&needed) {
+        return Err(DecodeError::Damaged);
+    }
+    let header = bytes.get(..needed);
+    let header = header.ok_or(DecodeError::Incomplete { needed })?;
+    if header_crc(header) != u32_at(fixed, 68) {
+        return Err(DecodeError::Damaged);
+    }
+    if fixed[4] != VERSION {
+        return Err(DecodeError::Version(fixed[4]));
+    }
+    Ok((fixed, header))
 }
 
 /// CRC-32C of a header without the field that holds it.

@@ -231,6 +231,45 @@ async fn a_damaged_record_below_a_later_durable_through_does_not_cut_the_log() {
 }
 
 #[tokio::test]
+async fn no_whole_record_is_cut_off_whatever_record_of_the_last_round_is_damaged() {
+    for damaged in 0..4 {
+        let dir = folder();
+        let disk = Disk::new();
+        let options = options(dir.path());
+        let spool = open_on(&disk, &options);
+        append_numbers(&spool, 0..1).await;
+        disk.set(|f| f.block_sync = true);
+        let mut round: Vec<_> = (1..6)
+            .map(|n| {
+                let spool = spool.clone();
+                Box::pin(async move { append(&spool, batch(n)).await })
+            })
+            .collect();
+        for append in &mut round {
+            assert!(poll_once(append).await.is_none());
+        }
+        disk.set(|f| f.block_sync = false);
+        for append in round {
+            append.await.expect("answered");
+        }
+        drop(spool);
+
+        let path = segments(dir.path()).pop().expect("one");
+        let mut content = fs::read(&path).expect("read");
+        let begins: Vec<usize> = memchr::memmem::find_iter(&content, b"\xF5SG").collect();
+        content[begins[damaged + 1] + 100] ^= 1;
+        fs::write(&path, content).expect("written");
+        let spool = open_on(&Disk::new(), &options);
+        let lost = damaged as u64 + 1;
+        let kept: Vec<u64> = (0..6).filter(|n| *n != lost).collect();
+        assert_eq!(drain(&spool).await, kept, "{lost} is damaged");
+        assert_eq!(stats(&spool).ledger.quarantined, events_in(&[lost]));
+        assert_eq!(quarantined(dir.path(), "damaged").len(), 1);
+        assert!(quarantined(dir.path(), "torn").is_empty());
+    }
+}
+
+#[tokio::test]
 async fn a_lost_or_empty_segment_is_counted_and_the_rest_is_served() {
     let made = make(true).await;
     let count = segments(made.path()).len();

@@ -72,7 +72,8 @@ use room::Room;
 use state::State;
 use writer::Writer;
 
-/// Memory for records at hand, all queues together.
+/// Memory for records at hand, shared out among the queues: 1 MiB each at least,
+/// so that more than 32 queues have more together, and 8 MiB at most.
 const AHEAD_BYTES: usize = 32 << 20;
 
 /// The embedded spool. Cheap to clone. `Spool::close` ends it in good

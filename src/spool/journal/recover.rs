@@ -3,12 +3,16 @@
 //! Only what comes after the cursor's last known good end is read. Bad bytes
 //! there are one of two things:
 //!
-//! - A later good record says that they were durable (`durable_through`): they
-//!   are *damage*. They stay, are counted, and are set aside when reading comes
-//!   to them.
-//! - No good record says so: they are *torn*, the rest of a write that was never
-//!   answered. The log is cut there; what was cut goes into the quarantine
-//!   unless it is all zeros, which is only allocated room.
+//! - A good record comes after them: they are *damage*. They stay, are counted,
+//!   and are set aside when reading comes to them.
+//! - None does: they are *torn*, the rest of a write that was never answered.
+//!   The log is cut there; what was cut goes into the quarantine unless it is all
+//!   zeros, which is only allocated room.
+//!
+//! So no good record is ever cut off. Of the last round before a power cut that
+//! may be too much: some of its blocks can be on the disk without it having been
+//! answered. But an answered round that lost a block looks the same, and its
+//! records are owed.
 //!
 //! Without a cursor everything stored is read, and counts as unsettled: it is
 //! sent again rather than lost.
@@ -92,7 +96,7 @@ impl Survey {
 
     /// Where the log has to be cut.
     pub(super) fn torn_from(&self) -> Option<Position> {
-        self.scan.gaps.first().copied()
+        self.scan.torn
     }
 
     /// First sequence and length of each file, and how much of it stays.
@@ -191,8 +195,8 @@ struct Scan {
     start: Position,
     /// After the last good record.
     tail: Position,
-    /// Bad places that no later record vouches for, and what was lost there.
-    gaps: Vec<Position>,
+    /// Where bad bytes begin that no good record follows.
+    torn: Option<Position>,
     /// Highest sequence seen, also in what will be cut.
     highest: u64,
     last_accepted: UnixMillis,
@@ -207,7 +211,7 @@ impl Scan {
         Self {
             start,
             tail: start,
-            gaps: Vec::new(),
+            torn: None,
             highest: 0,
             last_accepted: UnixMillis::default(),
             start_is_guess: known.is_none() && first > 1,
@@ -240,7 +244,7 @@ impl Scan {
                     at = self.tail;
                 }
                 Step::Bad { to } => {
-                    self.gaps.push(at);
+                    self.torn.get_or_insert(at);
                     self.highest = self.highest.max(to.sequence.saturating_sub(1));
                     at = to;
                 }
@@ -253,19 +257,15 @@ impl Scan {
         let place = record.header.place;
         if std::mem::take(&mut self.start_is_guess) {
             self.start.events = place.events_before;
-            let guessed = self.gaps.iter_mut();
-            guessed.for_each(|gap| gap.events = place.events_before);
         }
-        // A gap is none if the very record that was expected in it comes after.
-        self.gaps
-            .retain(|gap| gap.sequence > place.durable_through && gap.sequence != place.sequence);
+        self.torn = None;
         self.tail = record.end();
         self.highest = self.highest.max(place.sequence);
         self.last_accepted = self.last_accepted.max(record.header.accepted_at);
     }
 }
 
-/// Cuts the log at the first gap that nobody vouched for.
+/// Cuts the log after its last good record.
 fn cut(files: &dyn Files, queue_dir: &Path, survey: &Survey) -> Result<(), OpenError> {
     let Some(torn) = survey.torn_from() else {
         return Ok(());
