@@ -8,6 +8,25 @@ use journal_support::*;
 use stashgate::spool::journal::{Journal, OpenError};
 
 #[tokio::test]
+async fn a_lease_that_nobody_waited_for_counts_as_never_handed_out() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let options = options(dir.path());
+    let spool = open(&options);
+    append_numbers(&spool, 0..2).await;
+    let (_, held) = lease_number(&spool).await;
+    spool.close().await;
+    drop((spool, held));
+    let spool = open(&options);
+    let queue = queue();
+    // Its header has to be read from the disk.
+    let mut begun = Box::pin(spool.lease(&queue));
+    assert!(poll_once(&mut begun).await.is_none());
+    drop(begun);
+    let (number, lease) = lease_number(&spool).await;
+    assert_eq!((number, lease.attempts()), (0, 0));
+}
+
+#[tokio::test]
 async fn what_is_not_settled_comes_again_after_a_stop() {
     let dir = tempfile::tempdir().expect("a folder");
     let options = options(dir.path());

@@ -35,14 +35,15 @@ impl Permit {
     }
 }
 
-/// A record that is marked as leased. Dropped unsettled, it goes back: nobody
-/// knows what became of it.
+/// A record that is marked as leased. Dropped unsettled, it goes back; once it
+/// was handed out nobody knows what became of it.
 #[derive(Debug)]
 pub(super) struct Claim {
     queue: Arc<Queue>,
     sequence: u64,
     held: Held,
     record: Option<Loaded>,
+    handed_out: bool,
     settled: bool,
 }
 
@@ -53,6 +54,7 @@ impl Claim {
             sequence: claimed.sequence,
             held: claimed.held,
             record: claimed.record,
+            handed_out: false,
             settled: false,
         }
     }
@@ -105,7 +107,11 @@ impl Claim {
 impl Drop for Claim {
     fn drop(&mut self) {
         if !self.settled {
-            self.settle(Outcome::Unknown);
+            self.settle(if self.handed_out {
+                Outcome::Unknown
+            } else {
+                Outcome::Returned
+            });
         }
     }
 }
@@ -120,7 +126,8 @@ pub(in crate::spool) struct Lease {
 }
 
 impl Lease {
-    fn new(claim: Claim, record: Loaded) -> Self {
+    fn new(mut claim: Claim, record: Loaded) -> Self {
+        claim.handed_out = true;
         Self {
             claim,
             header: record.header,
