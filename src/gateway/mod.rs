@@ -17,6 +17,7 @@
 //! What is not settled by then is leased again after the next start: a stop
 //! never changes what becomes of a batch.
 
+mod descriptors;
 mod forwarders;
 mod listeners;
 mod observe;

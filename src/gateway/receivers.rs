@@ -5,6 +5,7 @@ use std::future::Future;
 use tokio_util::sync::CancellationToken;
 
 use super::Gateway;
+use super::descriptors::connections_each;
 use super::listeners::Bound;
 use crate::config::{Config, ListenerKind};
 use crate::dead_letter::DeadLetters;
@@ -15,6 +16,7 @@ use crate::spool::Spool;
 impl Gateway {
     pub(super) fn start_receivers(&self, bound: Vec<Bound>) {
         let config = &*self.shared.config();
+        let max_connections = connections_each(config.limits.max_connections, bound.len());
         for Bound {
             name,
             kind,
@@ -24,17 +26,19 @@ impl Gateway {
         {
             let intake = self.intake.clone();
             match kind {
-                ListenerKind::Grpc => {
-                    self.watch(name, grpc::serve(listener, intake, grpc_options(config)))
-                }
+                ListenerKind::Grpc => self.watch(
+                    name,
+                    grpc::serve(listener, intake, grpc_options(config, max_connections)),
+                ),
                 ListenerKind::Http => {
-                    let served = http::serve(listener, intake, http_options(config));
+                    let served =
+                        http::serve(listener, intake, http_options(config, max_connections));
                     self.watch(name, never_fails(served));
                 }
                 ListenerKind::Tcp(tcp) => {
                     let options = tcp::Options {
                         queue: tcp.queue,
-                        max_connections: config.limits.max_connections,
+                        max_connections,
                     };
                     self.watch(name, never_fails(tcp::serve(listener, intake, options)));
                 }
@@ -92,17 +96,17 @@ pub(super) fn limits(config: &Config) -> event::Limits {
     }
 }
 
-fn grpc_options(config: &Config) -> grpc::Options {
+fn grpc_options(config: &Config, max_connections: usize) -> grpc::Options {
     grpc::Options {
-        max_connections: config.limits.max_connections,
+        max_connections,
         max_connection_age: config.receivers.grpc.max_connection_age,
     }
 }
 
-fn http_options(config: &Config) -> http::Options {
+fn http_options(config: &Config, max_connections: usize) -> http::Options {
     let origins = config.receivers.http.cors_origins.iter();
     http::Options {
-        max_connections: config.limits.max_connections,
+        max_connections,
         max_in_flight_bytes: config.limits.max_in_flight_bytes.0 as usize,
         // `Config::load` takes none that does not parse.
         cors_origins: origins.filter_map(|origin| origin.parse().ok()).collect(),

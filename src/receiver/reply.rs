@@ -19,6 +19,7 @@
 //! | full_queue_bytes | ResourceExhausted | | 429 | 5 s |
 //! | full_spool_bytes | ResourceExhausted | | 429 | 5 s |
 //! | full_disk | ResourceExhausted | | 429 | 5 s |
+//! | full_resources | ResourceExhausted | | 429 | 5 s |
 //! | poisoned | Unavailable | | 503 | 30 s |
 //! | closing | Unavailable | | 503 | 2 s |
 //!
@@ -153,6 +154,7 @@ impl Refusal {
             Self::Full(FullReason::QueueBytes) => full("full_queue_bytes", 5),
             Self::Full(FullReason::SpoolBytes) => full("full_spool_bytes", 5),
             Self::Full(FullReason::Disk) => full("full_disk", 5),
+            Self::Full(FullReason::Resources) => full("full_resources", 5),
             Self::Poisoned(_) => unavailable("poisoned", 30),
             Self::Closing => unavailable("closing", 2),
         }
@@ -251,6 +253,7 @@ mod tests {
             Refusal::Full(FullReason::QueueBytes),
             Refusal::Full(FullReason::SpoolBytes),
             Refusal::Full(FullReason::Disk),
+            Refusal::Full(FullReason::Resources),
             Refusal::Poisoned(text()),
             Refusal::Closing,
         ]

@@ -66,6 +66,14 @@ impl Spool {
         }
     }
 
+    /// For a stop: from now on `max_bytes` holds nothing up, so that what was read
+    /// and cannot be refused is stored, not lost. A full disk still does.
+    pub fn lift_limits(&self) {
+        match self {
+            Self::Journal(journal) => journal.lift_limits(),
+        }
+    }
+
     /// Stops appends, syncs, writes down where it stands. Leases still out are
     /// leased again at the next start.
     pub async fn close(&self) {
@@ -119,6 +127,9 @@ pub enum FullReason {
     /// The disk has less than `min_free_bytes` left, or said ENOSPC.
     #[error("the disk has too little room left (spool.journal.min_free_bytes)")]
     Disk,
+    /// The process cannot open a file for want of descriptors or memory.
+    #[error("file descriptors or memory ran out (ulimit -n, limits.max_connections)")]
+    Resources,
 }
 
 /// Why nothing could be leased.

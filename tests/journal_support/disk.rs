@@ -45,8 +45,10 @@ pub struct Faults {
     pub write: Option<ErrorKind>,
     /// A write takes at most so many bytes.
     pub short: usize,
-    /// Bytes that still fit on the disk.
+    /// Bytes that still fit on the disk; a file that is removed gives its own back.
     pub room: u64,
+    /// How often a file or folder can still be opened before descriptors run out.
+    pub opens: u64,
     /// Syncs of segments fail.
     pub sync: bool,
     /// Syncs of the cursor fail.
@@ -69,6 +71,7 @@ impl Default for Faults {
             write: None,
             short: usize::MAX,
             room: u64::MAX,
+            opens: u64::MAX,
             sync: false,
             sync_cursor: false,
             sync_dir: false,
@@ -208,6 +211,13 @@ fn dir(path: &Path) -> PathBuf {
 }
 
 impl State {
+    /// Takes a descriptor.
+    fn open(&mut self) -> io::Result<()> {
+        let left = self.faults.opens.checked_sub(1);
+        self.faults.opens = left.ok_or(rustix::io::Errno::MFILE)?;
+        Ok(())
+    }
+
     /// The file's number; a file that was there before the disk is durable.
     fn id(&mut self, path: &Path) -> u64 {
         let (dir, name) = (dir(path), name(path));
@@ -233,6 +243,7 @@ impl Files for Disk {
 
     fn create(&self, path: &Path) -> io::Result<Arc<dyn File>> {
         let mut state = self.lock();
+        state.open()?;
         if state.faults.room == 0 {
             return Err(ErrorKind::StorageFull.into());
         }
@@ -251,7 +262,10 @@ impl Files for Disk {
 
     fn open(&self, path: &Path) -> io::Result<Arc<dyn File>> {
         fs::metadata(path)?;
-        let id = self.lock().id(path);
+        let mut state = self.lock();
+        state.open()?;
+        let id = state.id(path);
+        drop(state);
         self.handle(id, path)
     }
 
@@ -274,7 +288,9 @@ impl Files for Disk {
         while state.faults.block_remove && name(path).ends_with(".seg") {
             state = self.0.changed.wait(state).expect("no panic");
         }
+        let len = fs::metadata(path).map_or(0, |file| file.len());
         OsFiles.remove(path)?;
+        state.faults.room = state.faults.room.saturating_add(len);
         state.done.push(format!("remove {}", name(path)));
         state.live.entry(dir(path)).or_default().remove(&name(path));
         Ok(())
@@ -282,6 +298,7 @@ impl Files for Disk {
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
         let mut state = self.lock();
+        state.open()?;
         if state.faults.sync_dir {
             return Err(io::Error::other("the folder cannot be synced"));
         }

@@ -56,8 +56,8 @@ pub enum Patience {
     /// At most so long; then it is refused. Refused at once when the gateway is
     /// stopping.
     AtMost(Duration),
-    /// As long as it takes, for there is nobody to refuse it to; a few seconds
-    /// only when the gateway is stopping.
+    /// As long as it takes, for there is nobody to refuse it to. When the gateway is
+    /// stopping, a full queue does not hold it up, and a full disk a few seconds only.
     UntilRoom,
 }
 
@@ -250,7 +250,10 @@ impl Intake {
             Patience::UntilRoom => tokio::select! {
                 biased;
                 permit = permit(None) => Ok(permit?),
-                () = self.0.closing.cancelled() => Ok(permit(Some(LAST_PATIENCE)).await?),
+                () = self.0.closing.cancelled() => {
+                    self.0.spool.lift_limits();
+                    Ok(permit(Some(LAST_PATIENCE)).await?)
+                }
             },
         }
     }

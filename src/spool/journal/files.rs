@@ -9,6 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use rustix::fs::FallocateFlags;
+use rustix::io::Errno;
 
 /// A file system.
 pub trait Files: Debug + Send + Sync {
@@ -188,6 +189,15 @@ pub(super) fn read_up_to(file: &dyn File, offset: u64, len: usize) -> io::Result
     }
     bytes.truncate(filled);
     Ok(bytes)
+}
+
+/// Whether a file could not be opened for want of descriptors or memory: nothing
+/// happened, and it may work later.
+pub(super) fn is_scarce(error: &io::Error) -> bool {
+    let scarce = [Errno::MFILE, Errno::NFILE, Errno::NOMEM];
+    scarce
+        .into_iter()
+        .any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
 }
 
 /// Whether a write failed because there is no room, or no room for us.

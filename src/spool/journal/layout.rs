@@ -147,6 +147,8 @@ impl Segments {
 pub(super) const LOCK: &str = "lock";
 /// Name of the cursor file in a queue's folder.
 pub(super) const CURSOR: &str = "cursor";
+/// Name of the file that keeps room for the cursor.
+pub(super) const CURSOR_RESERVE: &str = "cursor.reserve";
 /// Name of the folder for what was set aside, in a queue's folder.
 pub(super) const QUARANTINE: &str = "quarantine";
 const SEGMENT_SUFFIX: &str = ".seg";

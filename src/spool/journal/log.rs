@@ -2,10 +2,10 @@
 //! and starts segments.
 
 use std::io::{self, IoSlice};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::files::{File, Files, write_all_at};
+use super::files::{File, Files, is_scarce, write_all_at};
 use super::layout::{Address, Position, segment_path};
 use super::reader::Loaded;
 use crate::batch::Batch;
@@ -91,9 +91,9 @@ impl Log {
         let first = self.tail.sequence;
         let path = segment_path(&self.queue_dir, first);
         let file = self.files.create(&path).map_err(StartError::Create)?;
-        self.files
-            .sync_dir(&self.queue_dir)
-            .map_err(StartError::Sync)?;
+        if let Err(error) = self.files.sync_dir(&self.queue_dir) {
+            return Err(self.give_up(&path, error));
+        }
         self.active = Some(Active {
             file,
             first,
@@ -102,6 +102,18 @@ impl Log {
         self.tail.segment = first;
         self.tail.offset = 0;
         Ok(first)
+    }
+
+    /// Takes back a segment whose folder could not be synced. If the folder could
+    /// not even be opened, the next attempt may work.
+    fn give_up(&self, path: &Path, error: io::Error) -> StartError {
+        if !is_scarce(&error) {
+            return StartError::Sync(error);
+        }
+        match self.files.remove(path) {
+            Ok(()) => StartError::Create(error),
+            Err(error) => StartError::Sync(error),
+        }
     }
 
     /// Ends the segment: cuts what is allocated beyond its records, and syncs.

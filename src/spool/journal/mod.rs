@@ -14,7 +14,8 @@
 //! | --- | --- |
 //! | crash, power cut | the log is scanned from the cursor's last known good end, a torn tail is cut; batches settled since the cursor was written are sent again |
 //! | a write or sync fails | the queue takes nothing more until a restart ([`AppendError::Poisoned`]); leases go on |
-//! | the disk is full | the write is undone and tried again until there is room; its batches wait as long as their callers have patience ([`AppendError::Full`]) |
+//! | the disk is full | the write is undone and tried again until there is room; its batches wait as long as their callers have patience ([`AppendError::Full`]); the cursor has room of its own, so that settled segments can go |
+//! | file descriptors or memory run out | as a full disk, but no segment goes for it |
 //! | a record is damaged | it is set aside in `quarantine/` and counted, reading goes on at the next good record |
 //! | reading fails | the lease fails and may be tried again; never taken for damage |
 //! | the cursor is lost | it is rebuilt from the segments; all that is stored is sent again |
@@ -28,6 +29,7 @@
 mod ahead;
 mod backlog;
 mod cursor;
+mod cursor_file;
 pub mod files;
 mod held;
 mod layout;
@@ -64,6 +66,7 @@ use tokio::sync::oneshot;
 
 use super::{AppendError, LeaseError, QueueStats};
 use crate::batch::{QueueName, UnixMillis};
+use cursor_file::CursorFile;
 use files::{Files, OsFiles};
 use lock::Lock;
 use queue::{Message, Queue};
@@ -195,6 +198,13 @@ impl Journal {
         }
     }
 
+    pub(super) fn lift_limits(&self) {
+        // All queues share one room.
+        if let Some(queue) = self.0.queues.values().next() {
+            queue.room.lift_limits();
+        }
+    }
+
     pub(super) async fn close(&self) {
         let (threads, lock) = self.0.end(|| Message::Close);
         let ended = tokio::task::spawn_blocking(move || {
@@ -245,10 +255,7 @@ fn open_queue(
         .create_dir(&dir)
         .map_err(OpenError::io("create", &dir))?;
     let found = recover::recover(&**files, &dir)?;
-    found
-        .cursor
-        .write(&**files, &dir)
-        .map_err(OpenError::io("write the cursor in", &dir))?;
+    let cursor_file = CursorFile::open(files.clone(), dir.clone(), &found.cursor)?;
     let budget = (AHEAD_BYTES / options.queues.len()).clamp(1 << 20, 8 << 20);
     let state = State::new(name.clone(), found, budget);
     let (sender, inbox) = channel();
@@ -260,7 +267,13 @@ fn open_queue(
         state,
         sender,
     ));
-    Ok(Writer::new(queue, inbox, remover.clone(), options))
+    Ok(Writer::new(
+        queue,
+        inbox,
+        remover.clone(),
+        cursor_file,
+        options,
+    ))
 }
 
 /// Batches must not wait where no queue is configured: nobody would send them.

@@ -22,10 +22,10 @@ impl Writer {
         while let Some((first, end)) = self.removable(for_disk) {
             // The cursor file first: if it still asked for the segment after a
             // crash, its records would be taken for lost.
-            if self.written_lowest < end {
+            if self.cursor_file.lowest() < end {
                 self.write_cursor();
             }
-            if self.written_lowest < end {
+            if self.cursor_file.lowest() < end {
                 break;
             }
             self.remove(first);

@@ -36,6 +36,8 @@ struct Used {
     max_unsettled: u64,
     /// The disk has less left than it should.
     disk_low: bool,
+    /// What the queues hold is no reason to wait any longer.
+    is_lifted: bool,
 }
 
 /// What one queue uses, in bytes.
@@ -46,8 +48,8 @@ struct Share {
     reserved: u64,
     stored: u64,
     max_unsettled: u64,
-    /// The disk took no more of what it was given.
-    disk_refuses: bool,
+    /// Why the disk took no more of what it was given.
+    refuses: Option<FullReason>,
     /// For so many bytes somebody waits.
     wanted: Option<u64>,
     /// When somebody was last refused for want of room, and why.
@@ -75,6 +77,7 @@ impl Room {
                 queues: queues.iter().map(share).collect(),
                 max_unsettled,
                 disk_low: false,
+                is_lifted: false,
             }),
             changed: Notify::new(),
             in_flight: Arc::new(Semaphore::new(in_flight_blocks)),
@@ -201,14 +204,20 @@ impl Room {
         before
     }
 
+    /// From now on only the disk and the memory in flight hold up appends.
+    pub(super) fn lift_limits(&self) {
+        self.lock().is_lifted = true;
+        self.changed.notify_waiters();
+    }
+
     pub(super) fn is_disk_low(&self) -> bool {
         self.lock().disk_low
     }
 
-    /// Whether the disk took no more of what the queue gave it.
-    pub(super) fn set_disk_refuses(&self, index: usize, refuses: bool) {
-        let before = std::mem::replace(&mut self.lock().queues[index].disk_refuses, refuses);
-        if before && !refuses {
+    /// Why the disk took no more of what the queue gave it, if it did not.
+    pub(super) fn set_refuses(&self, index: usize, why: Option<FullReason>) {
+        let before = std::mem::replace(&mut self.lock().queues[index].refuses, why);
+        if before.is_some() && why.is_none() {
             self.changed.notify_waiters();
         }
     }
@@ -216,7 +225,8 @@ impl Room {
     /// Whether any queue finds the disk full.
     pub(super) fn is_disk_full(&self) -> bool {
         let used = self.lock();
-        used.disk_low || used.queues.iter().any(|queue| queue.disk_refuses)
+        let refuses = |queue: &Share| queue.refuses == Some(FullReason::Disk);
+        used.disk_low || used.queues.iter().any(refuses)
     }
 
     /// The queue takes nothing more, for the first reason that is given.
@@ -237,8 +247,12 @@ impl Used {
         // Into an empty place goes even what is larger than the limit: it could
         // never go otherwise.
         let over = |held: u64, max: u64| held > 0 && held.saturating_add(bytes) > max;
-        if self.disk_low || queue.disk_refuses {
+        if self.disk_low {
             Some(FullReason::Disk)
+        } else if queue.refuses.is_some() {
+            queue.refuses
+        } else if self.is_lifted {
+            None
         } else if over(queue.held(), queue.max_unsettled) {
             Some(FullReason::QueueBytes)
         } else if over(all, self.max_unsettled) {

@@ -181,7 +181,7 @@ impl State {
             self.quarantined_records += records;
             tracing::error!(
                 queue = %self.queue, events, records,
-                "damaged records cannot be sent; their bytes are in the queue's quarantine folder"
+                "damaged records cannot be sent; what is left of their bytes is in the queue's quarantine folder, unless an earlier line says that it could not be set aside"
             );
         }
         if self.head != to {

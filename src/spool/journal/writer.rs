@@ -7,7 +7,8 @@
 //!   has, so the round is answered as failed and nothing more is taken until a
 //!   restart looks. A failed sync is not tried again: the kernel may have
 //!   dropped the pages it could not write.
-//! - A full disk is no failure: the round is undone and stays the first, and
+//! - A full disk is no failure, nor is a file that cannot be opened for want of
+//!   descriptors or memory: the round is undone and stays the first, and
 //!   all wait until there is room. A batch is refused when its caller's patience
 //!   is over, so that one that cannot be refused is not lost, and what one
 //!   caller appends stays in order.
@@ -18,7 +19,8 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use super::backlog::{Backlog, accept, refuse};
-use super::files::is_full;
+use super::cursor_file::CursorFile;
+use super::files::{is_full, is_scarce};
 use super::log::{Log, StartError};
 use super::options::{Options, Sync};
 use super::queue::{Append, Message, Queue};
@@ -33,8 +35,6 @@ const ROUND_BYTES: u64 = 16 << 20;
 /// How often the cursor is written, when it changed, and retention looked at.
 const TICK: Duration = Duration::from_millis(500);
 
-const NO_ROOM: AppendError = AppendError::Full(FullReason::Disk);
-
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Writer {
@@ -44,8 +44,8 @@ pub(super) struct Writer {
     /// Received, to be handled after the backlog.
     held_back: Option<Message>,
     backlog: Backlog,
-    /// The disk had no room for the first of the backlog.
-    no_room: bool,
+    /// Why there was no room for the first of the backlog, or none for the cursor.
+    no_room: Option<FullReason>,
     sync: Sync,
     min_free_bytes: u64,
     pub(super) retention: Duration,
@@ -54,46 +54,47 @@ pub(super) struct Writer {
     pub(super) log: Log,
     unsynced: bool,
     next_tick: Instant,
-    /// State of the queue that the cursor file shows.
-    written_changes: u64,
-    /// The lowest unsettled sequence in the cursor file.
-    pub(super) written_lowest: u64,
+    pub(super) cursor_file: CursorFile,
+    /// State of the queue that the cursor file shows, if it is one of this run.
+    written_changes: Option<u64>,
     cursor_failed: bool,
     says_full: Seldom,
     says_room: Seldom,
     says_cursor: Seldom,
+    says_reserve: Seldom,
 }
 
 /// Why a round was not stored.
 #[derive(Debug)]
 enum Failure {
     /// Nothing of it is left on the disk; it may go later.
-    NoRoom,
+    NoRoom(FullReason),
     Poisoned(AppendError),
 }
 
 impl Writer {
-    /// For a queue whose cursor file shows the state it has.
+    /// For a queue that was just recovered.
     pub(super) fn new(
         queue: Arc<Queue>,
         inbox: Receiver<Message>,
         remover: Remover,
+        cursor_file: CursorFile,
         options: &Options,
     ) -> Self {
-        let (tail, changes, lowest) = queue.look(|s| (s.tail(), s.changes(), s.lowest_unsettled()));
+        let (tail, changes) = queue.look(|s| (s.tail(), s.changes()));
         let log = Log::new(
             queue.files.clone(),
             queue.dir.clone(),
             options.segment_bytes,
             tail,
         );
-        Self {
+        let mut writer = Self {
             queue,
             inbox,
             remover,
             held_back: None,
             backlog: Backlog::default(),
-            no_room: false,
+            no_room: None,
             sync: options.sync,
             min_free_bytes: options.min_free_bytes,
             retention: options.retention,
@@ -101,13 +102,16 @@ impl Writer {
             log,
             unsynced: false,
             next_tick: Instant::now(),
-            written_changes: changes,
-            written_lowest: lowest,
+            written_changes: cursor_file.is_current().then_some(changes),
+            cursor_file,
             cursor_failed: false,
             says_full: Seldom::default(),
             says_room: Seldom::default(),
             says_cursor: Seldom::default(),
-        }
+            says_reserve: Seldom::default(),
+        };
+        writer.wait_for_reserve();
+        writer
     }
 
     pub(super) fn run(mut self) {
@@ -115,8 +119,9 @@ impl Writer {
             if Instant::now() >= self.next_tick {
                 self.tick();
             }
-            if self.no_room {
-                self.backlog.refuse_late(Instant::now(), &NO_ROOM);
+            if let Some(why) = self.no_room {
+                let why = AppendError::Full(why);
+                self.backlog.refuse_late(Instant::now(), &why);
             } else if !self.backlog.is_empty() {
                 self.round();
                 continue;
@@ -189,9 +194,9 @@ impl Writer {
 
     fn fail(&mut self, round: Vec<Append>, failure: Failure) {
         match failure {
-            Failure::NoRoom => {
+            Failure::NoRoom(why) => {
                 self.backlog.put_back(round);
-                self.set_no_room(true);
+                self.set_no_room(Some(why));
             }
             Failure::Poisoned(error) => refuse(round, &error),
         }
@@ -201,7 +206,7 @@ impl Writer {
         let batches = round.iter().map(|append| &append.batch);
         let records = self.log.write(batches).map_err(|error| {
             if is_full(&error) {
-                self.undo(&error)
+                self.undo(&error, FullReason::Disk)
             } else {
                 self.poison("write", &error)
             }
@@ -234,7 +239,12 @@ impl Writer {
                 self.queue.change(|state| state.add_segment(first));
                 Ok(())
             }
-            Err(StartError::Create(error)) if is_full(&error) => Err(self.undo(&error)),
+            Err(StartError::Create(error)) if is_full(&error) => {
+                Err(self.undo(&error, FullReason::Disk))
+            }
+            Err(StartError::Create(error)) if is_scarce(&error) => {
+                Err(self.undo(&error, FullReason::Resources))
+            }
             Err(StartError::Create(error)) => Err(self.poison("create a segment", &error)),
             Err(StartError::Sync(error)) => Err(self.poison("sync", &error)),
         }
@@ -252,21 +262,22 @@ impl Writer {
         Failure::Poisoned(refusal)
     }
 
-    /// Undoes a round that the disk had no room for.
-    fn undo(&mut self, error: &io::Error) -> Failure {
+    /// Undoes a round that there was no room for.
+    fn undo(&mut self, error: &io::Error, why: FullReason) -> Failure {
         if let Err(error) = self.log.undo() {
             return self.poison("cut a segment", &error);
         }
-        if !self.no_room && self.says_full.is_due() {
-            tracing::warn!(queue = %self.queue.name, %error, "the disk is full; appends wait");
+        if self.no_room.is_none() && self.says_full.is_due() {
+            tracing::warn!(queue = %self.queue.name, %error, "appends wait: {why}");
         }
-        Failure::NoRoom
+        Failure::NoRoom(why)
     }
 
     fn tick(&mut self) {
         // Before the look at the disk: what is still being removed would not show.
         let turn = self.remover.turn();
         self.look_at_disk();
+        self.reserve();
         self.resume();
         self.write_cursor();
         self.retain(turn);
@@ -294,33 +305,52 @@ impl Writer {
     /// the only probe: a disk that says it has room and takes nothing, for a
     /// quota, is not asked by every caller.
     fn resume(&mut self) {
-        if !self.no_room || self.queue.room.is_disk_low() {
+        let Some(why) = self.no_room else {
+            return;
+        };
+        if self.queue.room.is_disk_low() || !self.cursor_file.is_reserved() {
             return;
         }
-        self.backlog.refuse_late(Instant::now(), &NO_ROOM);
+        let why = AppendError::Full(why);
+        self.backlog.refuse_late(Instant::now(), &why);
         self.round_again();
     }
 
     fn round_again(&mut self) {
         let was_empty = self.backlog.is_empty();
-        self.set_no_room(false);
+        self.set_no_room(None);
         self.round();
-        if !self.no_room && !was_empty && self.says_room.is_due() {
+        if self.no_room.is_none() && !was_empty && self.says_room.is_due() {
             tracing::info!(queue = %self.queue.name, "the disk takes batches again");
         }
     }
 
-    fn set_no_room(&mut self, no_room: bool) {
-        self.no_room = no_room;
-        self.queue.room.set_disk_refuses(self.queue.index, no_room);
+    fn set_no_room(&mut self, why: Option<FullReason>) {
+        self.no_room = why;
+        self.queue.room.set_refuses(self.queue.index, why);
+    }
+
+    /// Makes room for the cursor again, if it was used.
+    fn reserve(&mut self) {
+        if let Err(error) = self.cursor_file.reserve()
+            && self.says_reserve.is_due()
+        {
+            tracing::warn!(queue = %self.queue.name, %error, "no room can be kept for the cursor; appends wait");
+        }
+    }
+
+    fn wait_for_reserve(&mut self) {
+        if !self.cursor_file.is_reserved() && self.no_room.is_none() {
+            self.set_no_room(Some(FullReason::Disk));
+        }
     }
 
     /// Writes the cursor if it changed. It never shows what is not synced.
     pub(super) fn write_cursor(&mut self) {
         let written = self.written_changes;
-        let changed = self
-            .queue
-            .look(|state| (state.changes() != written).then(|| (state.cursor(), state.changes())));
+        let changed = self.queue.look(|state| {
+            (Some(state.changes()) != written).then(|| (state.cursor(), state.changes()))
+        });
         let Some((cursor, changes)) = changed.filter(|_| !self.cursor_failed) else {
             return;
         };
@@ -332,14 +362,13 @@ impl Writer {
             self.unsynced = false;
             self.log.set_synced();
         }
-        match cursor.write(&*self.queue.files, &self.queue.dir) {
-            Ok(()) => {
-                self.written_changes = changes;
-                self.written_lowest = cursor.lowest_unsettled();
-            }
-            Err(error) if is_full(&error) => {
+        let written = self.cursor_file.write(&cursor);
+        self.wait_for_reserve();
+        match written {
+            Ok(()) => self.written_changes = Some(changes),
+            Err(error) if is_full(&error) || is_scarce(&error) => {
                 if self.says_cursor.is_due() {
-                    tracing::warn!(queue = %self.queue.name, %error, "the disk is too full for the cursor; a crash now would send more again");
+                    tracing::warn!(queue = %self.queue.name, %error, "the cursor cannot be written yet; a crash now would send more again");
                 }
             }
             Err(error) => {
@@ -350,11 +379,12 @@ impl Writer {
     }
 
     fn close(&mut self) {
-        self.set_no_room(false);
-        while !self.backlog.is_empty() && !self.no_room {
+        self.set_no_room(None);
+        while !self.backlog.is_empty() && self.no_room.is_none() {
             self.round();
         }
-        self.backlog.refuse_all(&NO_ROOM);
+        let why = self.no_room.unwrap_or(FullReason::Disk);
+        self.backlog.refuse_all(&AppendError::Full(why));
         match self.log.end_segment() {
             Ok(()) => self.unsynced = false,
             Err(error) => {
