@@ -39,6 +39,10 @@ impl Lane {
             Treatment::Bisect { since } if self.is_fit_to_judge(since) => {
                 self.bisect(lease, payload, since).await;
             }
+            Treatment::Bisect { .. } => {
+                self.endpoint.trial_in_vain();
+                self.try_alone(lease, payload).await;
+            }
             _ => self.try_alone(lease, payload).await,
         }
     }
@@ -113,7 +117,11 @@ impl Lane {
 
     async fn judge(&mut self, unknown: Unknown, witness: &Connection) -> Verdict {
         let blamed = self.is_blamed(&unknown).await && self.is_unharmed(witness).await;
-        self.endpoint.lost(&unknown, !blamed);
+        match blamed && !self.work.output.ordered {
+            true => self.endpoint.spared(&unknown),
+            // With `ordered` nothing else is kept waiting.
+            false => self.endpoint.lost(&unknown, !blamed),
+        }
         match blamed {
             true => Verdict::Broke(unknown),
             false => Verdict::Unclear(unknown),

@@ -10,6 +10,8 @@ use tokio::time::Instant;
 pub(super) struct Backoff {
     bounds: (Duration, Duration),
     failures: u32,
+    /// How often the bound was doubled.
+    doubled: u32,
     until: Instant,
 }
 
@@ -18,6 +20,7 @@ impl Backoff {
         Self {
             bounds,
             failures: 0,
+            doubled: 0,
             until: Instant::now(),
         }
     }
@@ -33,15 +36,24 @@ impl Backoff {
     }
 
     pub(super) fn failed(&mut self, now: Instant) {
+        self.failed_within(now, self.bounds.1);
+    }
+
+    /// As [`Backoff::failed`]; the wait is at most `longest`, and the next one
+    /// does not grow beyond it either.
+    pub(super) fn failed_within(&mut self, now: Instant, longest: Duration) {
         if self.failures > 0 && now < self.until {
             return;
         }
-        self.until = now + self.bound().mul_f64(fastrand::f64());
+        let bound = self.bound();
+        self.until = now + bound.min(longest).mul_f64(fastrand::f64());
         self.failures = self.failures.saturating_add(1);
+        self.doubled += u32::from(bound < longest);
     }
 
     pub(super) fn succeeded(&mut self) {
         self.failures = 0;
+        self.doubled = 0;
         self.until = Instant::now();
     }
 
@@ -49,7 +61,7 @@ impl Backoff {
     fn bound(&self) -> Duration {
         let (shortest, longest) = self.bounds;
         shortest
-            .saturating_mul(1 << self.failures.min(20))
+            .saturating_mul(1 << self.doubled.min(20))
             .min(longest)
     }
 }
@@ -92,5 +104,17 @@ mod tests {
         assert_eq!((backoff.failures(), backoff.until()), (1, until));
         backoff.failed(until);
         assert_eq!(backoff.failures(), 2);
+    }
+
+    #[test]
+    fn a_failure_with_a_shorter_bound_counts_and_does_not_make_later_waits_longer() {
+        let mut backoff = Backoff::new(BOUNDS);
+        for _ in 0..12 {
+            let now = backoff.until();
+            backoff.failed_within(now, Duration::from_secs(1));
+            assert!(backoff.until() <= now + Duration::from_secs(1));
+        }
+        assert_eq!(backoff.failures(), 12);
+        assert!(backoff.bound() < Duration::from_secs(2));
     }
 }

@@ -31,6 +31,10 @@ pub(super) enum Reason {
     Broken(Unknown),
     /// Nothing was sent: the next batch has to be sent alone.
     Suspect(Lease, Treatment),
+    /// Nothing was sent: a suspect that was set aside may be tried.
+    TrialDue,
+    /// Nothing was sent: the next batch is to be set aside, and there is no room.
+    Crowded,
     /// Nothing was sent: the spool cannot be read.
     SpoolTrouble,
     /// Nothing was sent, and nothing is to be.
@@ -41,6 +45,8 @@ pub(super) enum Reason {
 enum Taken {
     /// It is in the buffer.
     Encoded,
+    /// It waits for its trial.
+    SetAside,
     /// The stretch ends before it.
     Ends(Reason),
 }
@@ -92,6 +98,7 @@ impl Lane {
             () = self.endpoint.stop.cancelled() => Err(stopped(in_hand)),
             () = sleep_until(over.unwrap_or_else(Instant::now)), if over.is_some() => Err(Reason::Complete),
             lease = leasing.next() => lease.map_err(|error| self.spool_trouble(&error, in_hand)),
+            () = self.trial_is_due(), if !self.work.output.ordered && in_hand.is_empty() => Err(Reason::TrialDue),
         }
     }
 
@@ -115,7 +122,7 @@ impl Lane {
         in_hand: &mut InHand,
     ) -> Taken {
         let mut taken = self.take(first, wire, in_hand).await;
-        while matches!(taken, Taken::Encoded)
+        while matches!(taken, Taken::Encoded | Taken::SetAside)
             && self.buffer.len() < WRITE_BYTES
             && !self.is_full(in_hand)
         {
@@ -129,12 +136,15 @@ impl Lane {
     }
 
     async fn take(&mut self, lease: Lease, wire: &Wire, in_hand: &mut InHand) -> Taken {
-        let treatment = self.work.suspects.treatment(lease.header());
-        if treatment != Treatment::Normal {
-            return Taken::Ends(match in_hand.is_empty() {
-                true => Reason::Suspect(lease, treatment),
-                false => self.give_back(lease).await,
-            });
+        match self.work.suspects.treatment(lease.header()) {
+            Treatment::Normal => {}
+            Treatment::Bisect { .. } if !self.work.output.ordered => {
+                return self.set_aside(lease, in_hand).await;
+            }
+            treatment if in_hand.is_empty() => {
+                return Taken::Ends(Reason::Suspect(lease, treatment));
+            }
+            _ => return Taken::Ends(self.give_back(lease).await),
         }
         match lease.payload().await {
             Ok(payload) => {
@@ -149,6 +159,17 @@ impl Lane {
                 Taken::Ends(reason)
             }
         }
+    }
+
+    async fn set_aside(&self, lease: Lease, in_hand: &InHand) -> Taken {
+        let Err(refused) = self.work.aside.put(lease) else {
+            return Taken::SetAside;
+        };
+        requeue(&self.work, *refused, false).await;
+        Taken::Ends(match in_hand.is_empty() {
+            true => Reason::Crowded,
+            false => Reason::Complete,
+        })
     }
 
     /// Nothing of `lease` was sent; whoever leases next begins with it.

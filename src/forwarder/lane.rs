@@ -48,6 +48,8 @@ pub(super) struct Lane {
     pub(super) buffer: Vec<u8>,
     /// The spool cannot be read.
     pub(super) spool_trouble: Backoff,
+    /// It tried a suspect that was set aside: others are next.
+    pub(super) tried: bool,
 }
 
 /// The lane has to stop.
@@ -63,6 +65,7 @@ impl Lane {
             endpoint,
             wire: None,
             buffer: Vec::new(),
+            tried: false,
         }
     }
 
@@ -73,6 +76,11 @@ impl Lane {
 
     async fn step(&mut self, turn: &Arc<Mutex<Turn>>) -> Result<(), Stopped> {
         let wire = self.take_wire().await?;
+        if let Some(trial) = self.next_trial() {
+            self.wire = Some(wire);
+            self.hold(trial).await;
+            return Ok(());
+        }
         let mut turn = self.take_turn(turn).await?;
         let filled = self.fill(&wire).await;
         turn.next = Instant::now() + self.work.terms.pace;
@@ -93,6 +101,11 @@ impl Lane {
             Reason::Suspect(lease, treatment) => {
                 self.wire = Some(wire);
                 self.try_suspect(lease, treatment).await;
+            }
+            Reason::TrialDue => self.wire = Some(wire),
+            Reason::Crowded => {
+                self.wire = Some(wire);
+                self.sleep_until(self.after_a_pause()).await?;
             }
             Reason::SpoolTrouble => {
                 self.wire = Some(wire);

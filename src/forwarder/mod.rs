@@ -15,7 +15,7 @@
 //! | no port, file or buffer left here | everything goes slower; no failure of the endpoint |
 //! | peer takes nothing | shown as blocked, waited for without limit; every 30 s a connect asks whether it lives |
 //! | connection lost, not confirmed | all batches of the stretch go back to their old place, as possible duplicates |
-//! | the same batches break again and again | `suspects` decides whether an event is to blame |
+//! | the same batches break again and again | set `aside`, others go first; `suspects` decides whether an event is to blame |
 //! | dead letters cannot be kept | the batch waits; it is not acknowledged |
 //! | spool cannot be read | logged; tried again with backoff |
 //! | stop | nothing more is leased; what is in hand has 10 s to be confirmed, else it goes back |
@@ -26,7 +26,8 @@
 //! The rooms: `host` (name to addresses), `endpoint` (what the connections to one
 //! address share), `connection`, `connect`, `vigil` (sockets and patience); `lane`
 //! and `ordered` (who sends when), `leasing` and `fill` (lease, encode, write),
-//! `in_hand` (leases and their settlement); `suspects`, `alone`, `bisect` (poison).
+//! `in_hand` (leases and their settlement); `suspects`, `alone`, `aside`, `bisect`
+//! (poison).
 //! None of them knows a protocol. `wire` does, with one module an output protocol:
 //! `json_lines`.
 //!
@@ -45,6 +46,7 @@
 //!    broke this one connection blame what was sent.
 
 mod alone;
+mod aside;
 mod backoff;
 mod bisect;
 mod connect;
@@ -128,6 +130,7 @@ impl Forwarder {
                 letters,
                 timing,
                 suspects: Suspects::default(),
+                aside: Default::default(),
                 unread: Default::default(),
                 unsettled: Default::default(),
                 tasks: TaskTracker::new(),
@@ -147,6 +150,7 @@ impl Forwarder {
         for host in self.hosts.iter() {
             tasks.spawn(host.clone().run(self.work.clone()));
         }
+        tasks.spawn(aside::give_back_at_stop(self.work.clone()));
         tasks.close();
         tokio::spawn(limit_drain(self.work.clone()));
     }

@@ -19,10 +19,13 @@
 //!    something since it last was away.
 //!
 //! The steps: two breaks of its stretch (1, 2), and a batch is sent alone; two more
-//! breaks alone (1 to 3), and it is bisected: each part is sent alone; an event
-//! that breaks twice alone becomes a dead letter. Consequences: an event that kills
-//! the whole process of the peer is sent for ever; and in a quiet queue the verdict
-//! waits for other events. Both are shown as a failing endpoint.
+//! breaks alone (1 to 3), and it is set aside (`aside`), so that others can be
+//! confirmed, and then bisected: each part is sent alone; an event that breaks
+//! twice alone becomes a dead letter. Consequences: an event that kills the whole
+//! process of the peer is sent for ever; and in a quiet queue the verdict waits for
+//! other events: an empty connection that is closed as it should be shows that
+//! somebody listens, not that any event can be taken there. Both are shown as a
+//! failing endpoint.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};

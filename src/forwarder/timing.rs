@@ -21,6 +21,8 @@ pub(super) struct Timing {
     pub(super) alive: Duration,
     /// Shortest and longest bound of the random wait after a failure.
     pub(super) backoff: (Duration, Duration),
+    /// Longest such bound after a break for which a suspect alone is to blame.
+    pub(super) spared: Duration,
     /// How soon after a break the listener has to answer, so that the break counts
     /// against what was sent.
     pub(super) answer: Duration,
@@ -44,6 +46,7 @@ impl Default for Timing {
             blocked: Duration::from_secs(5),
             alive: Duration::from_secs(30),
             backoff: (Duration::from_millis(100), Duration::from_secs(30)),
+            spared: Duration::from_secs(1),
             answer: Duration::from_millis(500),
             witness: Duration::from_secs(1),
             young: Duration::from_secs(1),

@@ -3,6 +3,7 @@
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::aside::Aside;
 use super::suspects::Suspects;
 use super::timing::Timing;
 use super::wire::Terms;
@@ -21,6 +22,7 @@ pub(super) struct Work {
     pub(super) letters: DeadLetters,
     pub(super) timing: Timing,
     pub(super) suspects: Suspects,
+    pub(super) aside: Aside,
     /// The spool cannot be read.
     pub(super) unread: SharedComplaints,
     /// The spool does not take settlements.

@@ -29,6 +29,9 @@ pub(crate) enum Script {
     /// Resets the connection as soon as it holds these bytes; what came with them
     /// is not processed.
     ResetOn(&'static str),
+    /// Closes the connection with FIN as soon as it holds these bytes; what came
+    /// with them is not processed.
+    CloseOn(&'static str),
     /// Dies when a connection holds these bytes, and is there again at once:
     /// every connection is reset.
     CrashOn(&'static str),
@@ -371,6 +374,7 @@ impl Client {
         self.line.extend_from_slice(&read);
         match script {
             Script::ResetOn(marker) if self.holds(marker) => return self.reset_now(),
+            Script::CloseOn(marker) if self.holds(marker) => return false,
             Script::CrashOn(marker) if self.holds(marker) => {
                 self.shared.crashes.send_modify(|crashes| *crashes += 1);
                 return true;

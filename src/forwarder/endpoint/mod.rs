@@ -32,6 +32,8 @@ pub(super) struct Endpoint {
     pub(super) label: String,
     /// Held by the one connection that proves the endpoint, while the others wait.
     pub(super) gate: Gate<()>,
+    /// Held by the one lane that tries suspects.
+    pub(super) trial: Arc<Gate<()>>,
     /// The gateway stops, or the name has this address no more.
     pub(super) stop: CancellationToken,
     /// Asks for the name to be resolved again.
@@ -51,6 +53,10 @@ struct State {
     failures: Backoff,
     /// Failures of this machine, which slow us down all the same.
     local: Backoff,
+    /// Trials without hope of a verdict, since something was confirmed.
+    trials: Backoff,
+    /// The longest wait after one of them.
+    spared: Duration,
     complaints: Complaints,
     proof: Proof,
     /// Whether a proof was ever given.
@@ -139,6 +145,7 @@ impl Endpoint {
             address,
             label: address.to_string(),
             gate: Gate::new(()),
+            trial: Arc::default(),
             stop,
             refresh,
             state: Mutex::new(State::new(timing)),
@@ -221,6 +228,26 @@ impl Endpoint {
         }
     }
 
+    /// A suspect sent alone broke its connection, and did the endpoint no harm.
+    pub(super) fn spared(&self, unknown: &Unknown) {
+        let mut state = self.state();
+        let now = Instant::now();
+        let spared = state.spared;
+        state.failures.failed_within(now, spared);
+        self.broken(&mut state, now, unknown);
+    }
+
+    /// A suspect that broke it before is tried again without hope of a verdict: the
+    /// next one waits the longer.
+    pub(super) fn trial_in_vain(&self) {
+        self.state().trials.failed(Instant::now());
+    }
+
+    /// When the next suspect may be tried that was set aside.
+    pub(super) fn trial_due(&self) -> Instant {
+        self.state().trials.until()
+    }
+
     fn failed(&self, error: &dyn std::fmt::Display, gone: bool) {
         let mut state = self.state();
         let now = Instant::now();
@@ -228,13 +255,17 @@ impl Endpoint {
         if gone {
             state.last_gone = now;
         }
+        self.broken(&mut state, now, error);
+        self.refresh.notify_one();
+    }
+
+    fn broken(&self, state: &mut State, now: Instant, error: &dyn std::fmt::Display) {
         state.proof = Proof::Missing;
         state.last_error = Some(error.to_string());
         if let Some(failures) = state.complaints.failed(now) {
             tracing::warn!(queue = %self.queue, host = self.host, endpoint = %self.label, failures, "{error}");
         }
         state.show();
-        self.refresh.notify_one();
     }
 
     fn local_trouble(&self, error: &ConnectError) {
@@ -254,6 +285,7 @@ impl Endpoint {
         state.last_confirmed = Some(Instant::now());
         state.last_error = None;
         state.local.succeeded();
+        state.trials.succeeded();
         if state.failures.failures() > 0 {
             state.failures.succeeded();
         }
@@ -302,6 +334,8 @@ impl State {
             confirmed_events: 0,
             failures: Backoff::new(timing.backoff),
             local: Backoff::new(timing.backoff),
+            trials: Backoff::new(timing.backoff),
+            spared: timing.spared,
             complaints: Complaints::default(),
             proof: Proof::Missing,
             fit: false,

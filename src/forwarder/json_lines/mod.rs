@@ -33,6 +33,11 @@
 //!   answered with a FIN ([`probe`]): a receiver that never closes would keep a
 //!   stretch for ever.
 //!
+//! - What the peer read and dropped before it closed cleanly counts as confirmed:
+//!   nothing on the wire tells. Logstash does this past its codec's
+//!   `decode_size_limit_bytes` (512 MiB, 20 MiB in codec 3.2.0), and takes lines
+//!   after it along; so `limits.max_event_bytes` has to stay below it.
+//!
 //! `confirm = "written"` asks only whether the peer's kernel has the bytes
 //! ([`written`]) and loses events when Logstash stops.
 //!

@@ -1,5 +1,6 @@
 //! Whole queues: a journal, a forwarder and scripted Logstashes.
 
+mod aside;
 mod delivery;
 mod drain;
 mod failures;
@@ -208,6 +209,7 @@ fn quick() -> Timing {
         blocked: ms(100),
         alive: ms(300),
         backoff: (ms(5), ms(100)),
+        spared: ms(20),
         answer: ms(150),
         witness: ms(100),
         young: ms(50),
