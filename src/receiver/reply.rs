@@ -19,8 +19,10 @@
 //! | full_queue_bytes | ResourceExhausted | | 429 | 5 s |
 //! | full_spool_bytes | ResourceExhausted | | 429 | 5 s |
 //! | full_disk | ResourceExhausted | | 429 | 5 s |
+//! | full_memory | ResourceExhausted | | 429 | 5 s |
 //! | full_resources | ResourceExhausted | | 429 | 5 s |
 //! | poisoned | Unavailable | | 503 | 30 s |
+//! | spool_unavailable | Unavailable | | 503 | 2 s |
 //! | closing | Unavailable | | 503 | 2 s |
 //!
 //! `reason` is the label of `stashgate_refused_batches_total` and the `reason` of
@@ -86,6 +88,9 @@ pub enum Refusal {
     /// The spool is broken until the gateway is restarted.
     #[error("the spool takes no more batches since a disk operation failed: {0}")]
     Poisoned(String),
+    /// The spool is somewhere else, and does not answer as it should.
+    #[error("the spool cannot be reached: {0}; send the batch again under the same id")]
+    Unavailable(String),
     /// The gateway is stopping.
     #[error("the gateway is shutting down; try again, or send to another one")]
     Closing,
@@ -97,6 +102,7 @@ impl From<AppendError> for Refusal {
             AppendError::UnknownQueue(queue) => Self::UnknownQueue(queue.to_string()),
             AppendError::Full(reason) => Self::Full(reason),
             AppendError::Poisoned(why) => Self::Poisoned(why),
+            AppendError::Unavailable(why) => Self::Unavailable(why),
             AppendError::Closing => Self::Closing,
         }
     }
@@ -154,8 +160,10 @@ impl Refusal {
             Self::Full(FullReason::QueueBytes) => full("full_queue_bytes", 5),
             Self::Full(FullReason::SpoolBytes) => full("full_spool_bytes", 5),
             Self::Full(FullReason::Disk) => full("full_disk", 5),
+            Self::Full(FullReason::Memory) => full("full_memory", 5),
             Self::Full(FullReason::Resources) => full("full_resources", 5),
             Self::Poisoned(_) => unavailable("poisoned", 30),
+            Self::Unavailable(_) => unavailable("spool_unavailable", 2),
             Self::Closing => unavailable("closing", 2),
         }
     }
@@ -253,8 +261,10 @@ mod tests {
             Refusal::Full(FullReason::QueueBytes),
             Refusal::Full(FullReason::SpoolBytes),
             Refusal::Full(FullReason::Disk),
+            Refusal::Full(FullReason::Memory),
             Refusal::Full(FullReason::Resources),
             Refusal::Poisoned(text()),
+            Refusal::Unavailable(text()),
             Refusal::Closing,
         ]
     }

@@ -104,6 +104,10 @@ pub enum AppendError {
     /// A write or sync failed; the spool takes nothing more until it is restarted.
     #[error("the spool takes no more batches since a disk operation failed: {0}")]
     Poisoned(String),
+    /// The store cannot be reached, or refuses for now. Nobody may know whether the
+    /// batch was stored: the same batch id, sent again, makes duplicates harmless.
+    #[error("the spool cannot be reached: {0}")]
+    Unavailable(String),
     /// The gateway is stopping. Try again at another one, or later.
     #[error("the gateway is shutting down")]
     Closing,
@@ -127,6 +131,9 @@ pub enum FullReason {
     /// The disk has less than `min_free_bytes` left, or said ENOSPC.
     #[error("the disk has too little room left (spool.journal.min_free_bytes)")]
     Disk,
+    /// Redis is near its `maxmemory`, or said OOM.
+    #[error("Redis has too little memory left (maxmemory)")]
+    Memory,
     /// The process cannot open a file for want of descriptors or memory.
     #[error("file descriptors or memory ran out (ulimit -n, limits.max_connections)")]
     Resources,
