@@ -16,6 +16,7 @@
 //! - [`batch`] is the unit of everything; [`record`] is a batch as stored.
 //! - [`spool`] keeps batches until they are confirmed: [`spool::journal`].
 //! - [`forwarder`] leases batches and brings them to Logstash.
+//! - [`wire`] holds the protocols' codecs, without I/O.
 //! - [`dead_letter`] keeps what cannot be processed, with the reason.
 //! - [`ledger`] holds the sums that show that nothing was lost.
 //!
@@ -42,3 +43,4 @@ pub mod record;
 pub mod shutdown;
 pub mod spool;
 pub mod status;
+pub mod wire;

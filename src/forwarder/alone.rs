@@ -5,6 +5,7 @@ use std::ops::Range;
 use bytes::Bytes;
 use tokio::time::{Instant, sleep};
 
+use super::bisect::rest;
 use super::connection::{Connection, Seen};
 use super::in_hand::{InHand, requeue};
 use super::lane::Lane;
@@ -58,21 +59,22 @@ impl Lane {
     }
 
     async fn try_alone(&mut self, lease: Lease, payload: Bytes) {
-        let all = 0..lease.header().events;
+        let from = self.work.covered.events(lease.header());
+        let all = from..lease.header().events;
         let mut in_hand = InHand::default();
         in_hand.sending();
-        let verdict = self.send_alone(&lease, &payload, all).await;
+        let verdict = self.send_alone(&lease, rest(&payload, from), all).await;
         if matches!(verdict, Verdict::Broke(_)) {
             self.work.suspects.broke_alone(lease.header());
         }
         match verdict {
             Verdict::NotSent => requeue(&self.work, lease, false).await,
             Verdict::Confirmed => {
-                in_hand.push(lease);
+                in_hand.push(lease, from);
                 in_hand.confirmed(&self.work, &self.endpoint).await;
             }
             Verdict::Broke(unknown) | Verdict::Unclear(unknown) => {
-                in_hand.push(lease);
+                in_hand.push(lease, from);
                 in_hand.unknown(&self.work, &self.endpoint, &unknown).await;
             }
         }
@@ -103,7 +105,7 @@ impl Lane {
         }
     }
 
-    async fn send_buffer(&mut self, wire: Wire) -> Result<(), Unknown> {
+    async fn send_buffer(&mut self, mut wire: Wire) -> Result<(), Unknown> {
         let vigil = self.vigil();
         self.work
             .give_up

@@ -29,6 +29,14 @@ struct Part {
     breaks: u32,
 }
 
+/// An event that broke the connection alone.
+#[derive(Debug)]
+struct Guilty {
+    position: u32,
+    /// What the far side did the last time.
+    answer: Unknown,
+}
+
 impl Part {
     fn new(events: Range<u32>) -> Self {
         Self { events, breaks: 0 }
@@ -45,10 +53,11 @@ impl Part {
 impl Lane {
     /// Sends `lease` in parts and settles it. `since`: when it first broke.
     pub(super) async fn bisect(&mut self, lease: Lease, payload: Bytes, since: Instant) {
-        match self.find_guilty(&lease, &payload, since).await {
+        let from = self.work.covered.events(lease.header());
+        match self.find_guilty(&lease, &payload, from, since).await {
             Err(unknown) => {
                 let mut in_hand = InHand::default();
-                in_hand.push(lease);
+                in_hand.push(lease, from);
                 in_hand.unknown(&self.work, &self.endpoint, &unknown).await;
             }
             Ok(guilty) => {
@@ -58,19 +67,21 @@ impl Lane {
         }
     }
 
-    /// The positions of the events that break the connection; all others are
-    /// confirmed.
+    /// The events from position `from` on that break the connection; all others
+    /// are confirmed.
     async fn find_guilty(
         &mut self,
         lease: &Lease,
         payload: &[u8],
+        from: u32,
         since: Instant,
-    ) -> Result<Vec<u32>, Unknown> {
+    ) -> Result<Vec<Guilty>, Unknown> {
         let mut guilty = Vec::new();
         let mut parts = Vec::new();
-        match lease.header().events {
-            1 => parts.push(Part::new(0..1)),
-            all => Part::new(0..all).split_onto(&mut parts),
+        let all = Part::new(from..lease.header().events);
+        match all.events.len() {
+            1 => parts.push(all),
+            _ => all.split_onto(&mut parts),
         }
         while let Some(mut part) = parts.pop() {
             let lines = lines(payload, &part.events);
@@ -83,7 +94,10 @@ impl Lane {
                     part.breaks += 1;
                     match part.breaks < BREAKS {
                         true => parts.push(part),
-                        false if self.is_fit_to_judge(since) => guilty.push(part.events.start),
+                        false if self.is_fit_to_judge(since) => guilty.push(Guilty {
+                            position: part.events.start,
+                            answer: unknown,
+                        }),
                         false => return Err(unknown),
                     }
                 }
@@ -98,14 +112,17 @@ impl Lane {
         metrics::forwarded(&self.work.queue, &self.endpoint.label, result, events);
     }
 
-    fn letters(&self, lease: &Lease, payload: &[u8], guilty: &[u32]) -> Vec<DeadLetter> {
+    fn letters(&self, lease: &Lease, payload: &[u8], guilty: &[Guilty]) -> Vec<DeadLetter> {
         let stamper = Stamper::new(lease.header(), self.work.output.event_id);
-        let letter = |&position: &u32| DeadLetter {
+        let letter = |&Guilty {
+                          position,
+                          ref answer,
+                      }: &Guilty| DeadLetter {
             queue: self.work.queue.clone(),
             id: Some(stamper.id(position)),
             reason: Reason::Undeliverable(Undeliverable::Poison),
             detail: format!(
-                "sent alone, it broke the connection to {} again and again, while other events were confirmed there",
+                "sent alone, it failed at {} again and again, while other events were confirmed there; the last time: {answer}",
                 self.endpoint.label
             ),
             source: Source::Forwarder,
@@ -129,7 +146,6 @@ impl Lane {
             "dead_letter",
             u64::from(count),
         );
-        self.work.suspects.clear(lease.header());
         ack(&self.work, lease, count).await;
     }
 
@@ -162,6 +178,14 @@ impl Lane {
     }
 }
 
+/// The lines of `block` from position `from` on.
+pub(super) fn rest(block: &[u8], from: u32) -> &[u8] {
+    match from {
+        0 => block,
+        _ => lines(block, &(from..u32::MAX)),
+    }
+}
+
 /// The lines of `block` at `range`.
 fn lines<'a>(block: &'a [u8], range: &Range<u32>) -> &'a [u8] {
     let mut ends = memchr::memchr_iter(b'\n', block).map(|at| at + 1);
@@ -187,6 +211,8 @@ mod tests {
         assert_eq!(lines(block, &(0..1)), b"{0}\n");
         assert_eq!(lines(block, &(1..3)), b"{1}\n{2}\n");
         assert_eq!(lines(block, &(3..4)), b"{3}\n");
+        assert_eq!((rest(block, 0), rest(block, 4)), (&block[..], &b""[..]));
+        assert_eq!(rest(block, 2), b"{2}\n{3}\n");
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use tokio::time::{Instant, sleep_until};
 
+use super::bisect::rest;
 use super::in_hand::{InHand, requeue};
 use super::lane::Lane;
 use super::leasing::Leasing;
@@ -10,10 +11,9 @@ use super::suspects::Treatment;
 use super::wire::Wire;
 use crate::spool::{Lease, LeaseError};
 
-/// Small batches that wait are gathered into one write of about this many bytes.
-const WRITE_BYTES: usize = 256 << 10;
-/// A buffer that grew beyond this by a large batch gives the memory back.
-const KEPT_BYTES: usize = 1 << 20;
+/// A buffer that grew beyond so many times a usual write, by a large batch, gives
+/// the memory back.
+const KEPT_WRITES: usize = 4;
 
 /// What was sent, and why no more.
 #[derive(Debug)]
@@ -31,6 +31,8 @@ pub(super) enum Reason {
     Broken(Unknown),
     /// Nothing was sent: the next batch has to be sent alone.
     Suspect(Lease, Treatment),
+    /// Nothing was sent for so long that the session is to be closed.
+    Expired,
     /// Nothing was sent: a suspect that was set aside may be tried.
     TrialDue,
     /// Nothing was sent: the next batch is to be set aside, and there is no room.
@@ -53,7 +55,7 @@ enum Taken {
 
 impl Lane {
     /// Sends batches on `wire` until the stretch is over.
-    pub(super) async fn fill(&mut self, wire: &Wire) -> Filled {
+    pub(super) async fn fill(&mut self, wire: &mut Wire) -> Filled {
         let mut in_hand = InHand::default();
         let mut leasing = Leasing::new(self.work.clone());
         let reason = loop {
@@ -74,7 +76,8 @@ impl Lane {
             }
         };
         self.buffer.clear();
-        self.buffer.shrink_to(KEPT_BYTES);
+        self.buffer
+            .shrink_to(self.work.terms.write_bytes * KEPT_WRITES);
         Filled { in_hand, reason }
     }
 
@@ -88,16 +91,18 @@ impl Lane {
     async fn next_lease(
         &mut self,
         leasing: &mut Leasing,
-        wire: &Wire,
+        wire: &mut Wire,
         in_hand: &InHand,
     ) -> Result<Lease, Reason> {
         let over = in_hand.first_byte().map(|at| at + self.work.terms.stretch);
+        let expires = wire.expires().filter(|_| in_hand.is_empty());
         tokio::select! {
             biased;
             unknown = wire.ended() => Err(Reason::Broken(unknown)),
             () = self.endpoint.stop.cancelled() => Err(stopped(in_hand)),
             () = sleep_until(over.unwrap_or_else(Instant::now)), if over.is_some() => Err(Reason::Complete),
             lease = leasing.next() => lease.map_err(|error| self.spool_trouble(&error, in_hand)),
+            () = sleep_until(expires.unwrap_or_else(Instant::now)), if expires.is_some() => Err(Reason::Expired),
             () = self.trial_is_due(), if !self.work.output.ordered && in_hand.is_empty() => Err(Reason::TrialDue),
         }
     }
@@ -121,9 +126,10 @@ impl Lane {
         wire: &Wire,
         in_hand: &mut InHand,
     ) -> Taken {
+        let written = in_hand.events();
         let mut taken = self.take(first, wire, in_hand).await;
         while matches!(taken, Taken::Encoded | Taken::SetAside)
-            && self.buffer.len() < WRITE_BYTES
+            && self.may_write_more(written, in_hand)
             && !self.is_full(in_hand)
         {
             taken = match leasing.try_next().await {
@@ -133,6 +139,11 @@ impl Lane {
             };
         }
         taken
+    }
+
+    fn may_write_more(&self, written: u64, in_hand: &InHand) -> bool {
+        let terms = &self.work.terms;
+        self.buffer.len() < terms.write_bytes && in_hand.events() - written < terms.write_events
     }
 
     async fn take(&mut self, lease: Lease, wire: &Wire, in_hand: &mut InHand) -> Taken {
@@ -148,8 +159,9 @@ impl Lane {
         }
         match lease.payload().await {
             Ok(payload) => {
-                wire.encode(lease.header(), &payload, 0, &mut self.buffer);
-                in_hand.push(lease);
+                let from = self.work.covered.events(lease.header());
+                wire.encode(lease.header(), rest(&payload, from), from, &mut self.buffer);
+                in_hand.push(lease, from);
                 self.spool_works();
                 Taken::Encoded
             }
@@ -178,7 +190,7 @@ impl Lane {
         Reason::Complete
     }
 
-    async fn write(&self, wire: &Wire, in_hand: &mut InHand) -> Result<(), Unknown> {
+    async fn write(&self, wire: &mut Wire, in_hand: &mut InHand) -> Result<(), Unknown> {
         if self.buffer.is_empty() {
             return Ok(());
         }

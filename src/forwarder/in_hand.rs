@@ -1,5 +1,6 @@
 //! The leases of a stretch, and how they are settled.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -16,26 +17,47 @@ use crate::spool::Lease;
 /// it is sent, and not kept.
 #[derive(Debug, Default)]
 pub(super) struct InHand {
-    leases: Vec<Lease>,
+    parcels: VecDeque<Parcel>,
     events: u64,
     bytes: u64,
     first_byte: Option<Instant>,
 }
 
+/// A batch, of which the events from position `from` on are sent: those before
+/// it are confirmed.
+#[derive(Debug)]
+struct Parcel {
+    lease: Lease,
+    from: u32,
+}
+
+impl Parcel {
+    fn events(&self) -> u64 {
+        u64::from(self.lease.header().events.saturating_sub(self.from))
+    }
+}
+
 impl InHand {
-    pub(super) fn push(&mut self, lease: Lease) {
-        self.events += u64::from(lease.header().events);
+    /// `from`: position of the first event that is sent.
+    pub(super) fn push(&mut self, lease: Lease, from: u32) {
         self.bytes += u64::from(lease.header().payload_len);
-        self.leases.push(lease);
+        let parcel = Parcel { lease, from };
+        self.events += parcel.events();
+        self.parcels.push_back(parcel);
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.leases.is_empty()
+        self.parcels.is_empty()
     }
 
     /// Number of batches.
     pub(super) fn batches(&self) -> usize {
-        self.leases.len()
+        self.parcels.len()
+    }
+
+    /// Number of events that are sent.
+    pub(super) fn events(&self) -> u64 {
+        self.events
     }
 
     /// Length of the payloads, in bytes.
@@ -54,15 +76,31 @@ impl InHand {
     }
 
     /// The far side has it all.
-    pub(super) async fn confirmed(self, work: &Work, endpoint: &Endpoint) {
-        endpoint.confirmed(self.events);
-        metrics::forwarded(&work.queue, &endpoint.label, work.terms.result, self.events);
+    pub(super) async fn confirmed(mut self, work: &Work, endpoint: &Endpoint) {
+        self.covered(work, endpoint, self.events).await;
+    }
+
+    /// The far side has the first `events` of it: batches that are wholly among
+    /// them are done with, of one that is half among them only the rest is left.
+    pub(super) async fn covered(&mut self, work: &Work, endpoint: &Endpoint, events: u64) {
+        let mut left = events.min(self.events);
+        if left == 0 {
+            return;
+        }
+        endpoint.confirmed(left);
+        metrics::forwarded(&work.queue, &endpoint.label, work.terms.result, left);
         if let Some(since) = self.first_byte {
             metrics::confirm_took(&work.queue, since.elapsed());
         }
-        for lease in self.leases {
-            work.suspects.clear(lease.header());
-            ack(work, lease, 0).await;
+        self.events -= left;
+        while let Some(parcel) = self.parcels.pop_front_if(|parcel| parcel.events() <= left) {
+            left -= parcel.events();
+            self.bytes -= u64::from(parcel.lease.header().payload_len);
+            ack(work, parcel.lease, 0).await;
+        }
+        if let Some(half) = self.parcels.front_mut().filter(|_| left > 0) {
+            half.from += left as u32;
+            work.covered.up_to(half.lease.header(), half.from);
         }
     }
 
@@ -72,22 +110,24 @@ impl InHand {
             return;
         }
         tracing::debug!(queue = %work.queue, endpoint = %endpoint.label, events = self.events,
-            batches = self.leases.len(), "not confirmed, to be sent again: {why}");
+            batches = self.parcels.len(), "not confirmed, to be sent again: {why}");
         metrics::forwarded(&work.queue, &endpoint.label, "requeued", self.events);
         metrics::possible_duplicates(&work.queue, self.events);
-        for lease in self.leases {
-            requeue(work, lease, true).await;
+        for parcel in self.parcels {
+            requeue(work, parcel.lease, true).await;
         }
     }
 
     /// The batches, for whoever counts what happened to them.
     pub(super) fn headers(&self) -> impl Iterator<Item = &Header> {
-        self.leases.iter().map(Lease::header)
+        self.parcels.iter().map(|parcel| parcel.lease.header())
     }
 }
 
 /// Settles `lease`, whose events are confirmed, all but `dead_letters` of them.
 pub(super) async fn ack(work: &Work, lease: Lease, dead_letters: u32) {
+    work.suspects.clear(lease.header());
+    work.covered.clear(lease.header());
     let age = UnixMillis::now()
         .0
         .saturating_sub(lease.header().accepted_at.0);

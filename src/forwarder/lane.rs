@@ -75,14 +75,14 @@ impl Lane {
     }
 
     async fn step(&mut self, turn: &Arc<Mutex<Turn>>) -> Result<(), Stopped> {
-        let wire = self.take_wire().await?;
+        let mut wire = self.take_wire().await?;
         if let Some(trial) = self.next_trial() {
             self.wire = Some(wire);
             self.hold(trial).await;
             return Ok(());
         }
         let mut turn = self.take_turn(turn).await?;
-        let filled = self.fill(&wire).await;
+        let filled = self.fill(&mut wire).await;
         turn.next = Instant::now() + self.work.terms.pace;
         drop(turn);
         self.finish(wire, filled).await
@@ -90,14 +90,23 @@ impl Lane {
 
     /// Ends the stretch and settles it.
     pub(super) async fn finish(&mut self, wire: Wire, filled: Filled) -> Result<(), Stopped> {
-        let Filled { in_hand, reason } = filled;
+        let Filled {
+            mut in_hand,
+            reason,
+        } = filled;
         match reason {
             Reason::Complete => {
                 let outcome = self.confirm(wire).await;
                 self.settle(in_hand, outcome).await;
             }
             Reason::Broken(unknown) if in_hand.is_empty() => self.lost_idle(&wire, &unknown),
-            Reason::Broken(unknown) => self.settle(in_hand, Err(unknown)).await,
+            Reason::Broken(unknown) => {
+                let done = wire.acknowledged();
+                drop(wire);
+                in_hand.covered(&self.work, &self.endpoint, done).await;
+                self.settle(in_hand, Err(unknown)).await;
+            }
+            Reason::Expired => drop(wire),
             Reason::Suspect(lease, treatment) => {
                 self.wire = Some(wire);
                 self.try_suspect(lease, treatment).await;
@@ -172,7 +181,7 @@ impl Lane {
 
     /// As [`Lane::take_wire`], one try.
     pub(super) async fn try_wire(&mut self) -> Result<Option<Wire>, Stopped> {
-        if let Some(wire) = self.wire.take()
+        if let Some(mut wire) = self.wire.take()
             && wire.is_open()
         {
             return Ok(Some(wire));

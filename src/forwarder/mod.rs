@@ -15,6 +15,7 @@
 //! | no port, file or buffer left here | everything goes slower; no failure of the endpoint |
 //! | peer takes nothing | shown as blocked, waited for without limit; every 30 s a connect asks whether it lives |
 //! | connection lost, not confirmed | all batches of the stretch go back to their old place, as possible duplicates |
+//! | connection lost, confirmed in part | what is confirmed is done with; the rest goes back |
 //! | the same batches break again and again | set `aside`, others go first; `suspects` decides whether an event is to blame |
 //! | dead letters cannot be kept | the batch waits; it is not acknowledged |
 //! | spool cannot be read | logged; tried again with backoff |
@@ -26,8 +27,8 @@
 //! The rooms: `host` (name to addresses), `endpoint` (what the connections to one
 //! address share), `connection`, `connect`, `vigil` (sockets and patience); `lane`
 //! and `ordered` (who sends when), `leasing` and `fill` (lease, encode, write),
-//! `in_hand` (leases and their settlement); `suspects`, `alone`, `aside`, `bisect`
-//! (poison).
+//! `in_hand` and `covered` (leases and their settlement); `suspects`, `alone`,
+//! `aside`, `bisect` (poison).
 //! None of them knows a protocol. `wire` does, with one module an output protocol:
 //! `json_lines`.
 //!
@@ -36,12 +37,13 @@
 //! 1. A variant in [`Protocol`](crate::config::Protocol), and its settings.
 //! 2. A folder with a `Session`: an open connection from `Endpoint::dial` that
 //!    encodes events, writes them, and waits until the far side confirms them. A
-//!    protocol with answers (lumberjack's acks, an HTTP status) may wait for them
-//!    in `write`, window by window, and has nothing left to wait for in `confirm`.
-//!    Leases stay whole: after a break, what was acknowledged is sent again with
-//!    the rest.
+//!    protocol with answers (lumberjack's acks, an HTTP status) waits for them
+//!    in `write`, counts them in `acknowledged`, and has nothing left to wait for
+//!    in `confirm`. After a break, what it counted is done with (`covered`), and
+//!    only the rest is sent again.
 //! 3. Its arms in `wire`: `Terms::of` (how many lanes, how long a stretch; 1 and
-//!    zero for a protocol with answers) and the methods of `Wire`.
+//!    zero for a protocol with answers; how much is written at once) and the
+//!    methods of `Wire`.
 //! 4. What the far side can do wrong as variants of `Unknown`; only those where it
 //!    broke this one connection blame what was sent.
 
@@ -51,11 +53,13 @@ mod backoff;
 mod bisect;
 mod connect;
 mod connection;
+mod covered;
 mod endpoint;
 mod fill;
 mod host;
 mod in_hand;
 mod json_lines;
+mod key;
 mod lane;
 mod leasing;
 mod ordered;
@@ -131,6 +135,7 @@ impl Forwarder {
                 timing,
                 suspects: Suspects::default(),
                 aside: Default::default(),
+                covered: Default::default(),
                 unread: Default::default(),
                 unsettled: Default::default(),
                 tasks: TaskTracker::new(),

@@ -39,12 +39,12 @@ impl Courier {
         let Some(lane) = &mut self.lane else {
             return Ok(());
         };
-        let Some(wire) = lane.try_wire().await? else {
+        let Some(mut wire) = lane.try_wire().await? else {
             return Ok(());
         };
         lane.sleep_until(self.next.max(lane.endpoint.local_due()))
             .await?;
-        let filled = lane.fill(&wire).await;
+        let filled = lane.fill(&mut wire).await;
         self.next = Instant::now() + self.work.terms.pace;
         lane.finish(wire, filled).await
     }

@@ -32,7 +32,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::time::Instant;
 
-use crate::batch::BatchId;
+use super::key::Key;
 use crate::record::Header;
 
 /// Breaks of its stretch after which a batch is sent alone, breaks alone after
@@ -44,13 +44,6 @@ pub(super) const BREAKS: u32 = 2;
 /// the head of the queue.
 #[derive(Debug, Default)]
 pub(super) struct Suspects(Mutex<HashMap<Key, Suspicion>>);
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-struct Key {
-    id: BatchId,
-    sequence: u64,
-    payload_hash: u64,
-}
 
 #[derive(Debug, Clone, Copy)]
 struct Suspicion {
@@ -107,16 +100,6 @@ impl Suspects {
         let mut map = self.map();
         if !map.is_empty() {
             map.remove(&Key::of(header));
-        }
-    }
-}
-
-impl Key {
-    fn of(header: &Header) -> Self {
-        Self {
-            id: header.id,
-            sequence: header.place.sequence,
-            payload_hash: header.payload_hash,
         }
     }
 }

@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use super::endpoint::Endpoint;
 use super::json_lines;
 use super::outcome::Unknown;
@@ -22,6 +24,10 @@ pub(super) struct Terms {
     pub(super) stretch: Duration,
     /// Least time between the ends of two stretches of a slot.
     pub(super) pace: Duration,
+    /// Batches that wait are gathered into one write until it has about so many
+    /// bytes as they go out, or events.
+    pub(super) write_bytes: usize,
+    pub(super) write_events: u64,
     /// What metrics call an event that is done with: `confirmed` or `written`.
     pub(super) result: &'static str,
     /// A warning for each address that is not this machine's.
@@ -52,7 +58,7 @@ impl Wire {
         }
     }
 
-    pub(super) fn is_open(&self) -> bool {
+    pub(super) fn is_open(&mut self) -> bool {
         match self {
             Self::JsonLines(session) => session.is_open(),
         }
@@ -65,8 +71,16 @@ impl Wire {
         }
     }
 
+    /// When a session on which nothing is sent is to be closed: before the peer
+    /// does it.
+    pub(super) fn expires(&self) -> Option<Instant> {
+        match self {
+            Self::JsonLines(_) => None,
+        }
+    }
+
     /// Ends when the peer ends the session. Cancel safe.
-    pub(super) async fn ended(&self) -> Unknown {
+    pub(super) async fn ended(&mut self) -> Unknown {
         match self {
             Self::JsonLines(session) => session.ended().await,
         }
@@ -80,8 +94,17 @@ impl Wire {
         }
     }
 
-    /// Sends what was encoded, waiting for a blocked peer.
-    pub(super) async fn write(&self, encoded: &[u8], vigil: &Vigil<'_>) -> Result<(), Unknown> {
+    /// How many of the events sent, the first ones, the far side vouched for so far;
+    /// the rest of them depends on [`Wire::confirm`].
+    pub(super) fn acknowledged(&self) -> u64 {
+        match self {
+            Self::JsonLines(_) => 0,
+        }
+    }
+
+    /// Sends what was encoded, waiting for a blocked peer. Dropped half-way, the
+    /// session is good for nothing but [`Wire::acknowledged`].
+    pub(super) async fn write(&mut self, encoded: &[u8], vigil: &Vigil<'_>) -> Result<(), Unknown> {
         match self {
             Self::JsonLines(session) => session.write(encoded, vigil).await,
         }

@@ -4,6 +4,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::aside::Aside;
+use super::covered::Covered;
 use super::suspects::Suspects;
 use super::timing::Timing;
 use super::wire::Terms;
@@ -23,6 +24,7 @@ pub(super) struct Work {
     pub(super) timing: Timing,
     pub(super) suspects: Suspects,
     pub(super) aside: Aside,
+    pub(super) covered: Covered,
     /// The spool cannot be read.
     pub(super) unread: SharedComplaints,
     /// The spool does not take settlements.

@@ -79,6 +79,8 @@ pub(super) fn terms(queue: &QueueName, output: &Output, timing: &Timing) -> Term
         lanes: if closes { 2 } else { 1 },
         stretch: timing.stretch.max(pace),
         pace,
+        write_bytes: 256 << 10,
+        write_events: u64::MAX,
         result: if closes { "confirmed" } else { "written" },
         beyond_loopback: (closes && !output.direct).then_some(MAY_BE_ANOTHER_NODE),
     }
