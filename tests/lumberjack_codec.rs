@@ -161,8 +161,8 @@ fn refused(bytes: &[u8]) -> DecodeError {
 #[test]
 fn what_does_not_belong_is_refused_by_name() {
     assert_eq!(refused(b"1W\0\0\0\x01"), DecodeError::VersionOne);
-    assert_eq!(refused(b"GET / HTTP/1.1"), DecodeError::Unknown(b'G', b'E'));
-    assert_eq!(refused(b"2D"), DecodeError::Unknown(b'2', b'D'));
+    assert_eq!(refused(b"GET / HTTP/1.1"), DecodeError::NotLumberjack(b'G'));
+    assert_eq!(refused(b"2D"), DecodeError::Unknown(b'D'));
     assert_eq!(refused(b"2J"), DecodeError::Misplaced(b'J'));
     assert_eq!(refused(b"2C"), DecodeError::Misplaced(b'C'));
     assert_eq!(refused(b"2W\0\0\0\x012W"), DecodeError::Misplaced(b'W'));

@@ -73,9 +73,12 @@ pub enum DecodeError {
         "the client speaks lumberjack version 1; only version 2 is taken (Beats 1.0 and later)"
     )]
     VersionOne,
-    /// Something else.
-    #[error("this is no lumberjack: a frame begins with {0:#04x} {1:#04x}")]
-    Unknown(u8, u8),
+    /// Something else: another protocol, TLS for instance, or garbage.
+    #[error("this is no lumberjack: a frame begins with the byte {0:#04x}")]
+    NotLumberjack(u8),
+    /// A frame that no client sends.
+    #[error("a frame {:?} is unknown", char::from(*.0))]
+    Unknown(u8),
     /// A known frame in a place where it may not be.
     #[error("a frame {:?} that does not belong there", char::from(*.0))]
     Misplaced(u8),
@@ -196,7 +199,7 @@ impl Window {
             }),
             EVENT if self.events > 0 => self.event(input, longest),
             COMPRESSED | EVENT => Err(DecodeError::Misplaced(letter)),
-            other => Err(DecodeError::Unknown(VERSION, other)),
+            other => Err(DecodeError::Unknown(other)),
         }
     }
 
@@ -276,10 +279,7 @@ fn letter(input: &[u8]) -> Result<Option<u8>, DecodeError> {
         [] | [VERSION] => Ok(None),
         [VERSION, letter, ..] => Ok(Some(letter)),
         [b'1', ..] => Err(DecodeError::VersionOne),
-        [first, ref rest @ ..] => Err(DecodeError::Unknown(
-            first,
-            rest.first().copied().unwrap_or(0),
-        )),
+        [other, ..] => Err(DecodeError::NotLumberjack(other)),
     }
 }
 
