@@ -11,6 +11,7 @@
 pub mod journal;
 mod lease;
 mod permit;
+pub mod redis;
 
 use std::time::Duration;
 
