@@ -163,3 +163,125 @@ fn an_origin_is_a_scheme_and_a_host() {
     assert_eq!(complaint(&good), "");
     assert_eq!(complaint(&["receivers.http.cors_origins=*"]), "");
 }
+
+/// What is said about `flags` with a spool in Redis.
+fn assert_redis_refused(flags: &[&str], said: &str) {
+    let flags = [&["spool.kind=redis"], flags].concat();
+    assert_refused(&flags, said);
+    assert_eq!(
+        complaint(&flags[1..]),
+        "",
+        "nobody asks while Redis is not used"
+    );
+}
+
+fn assert_redis_taken(flags: &[&str]) {
+    assert_eq!(
+        complaint(&[&["spool.kind=redis"], flags].concat()),
+        "",
+        "{flags:?}"
+    );
+}
+
+#[test]
+fn a_redis_url_that_is_none_is_refused_and_not_shown() {
+    for url in [
+        "localhost:6379",
+        "http://u:s3cret@a",
+        "redis://u:s3/cret@a",
+        "",
+    ] {
+        let flags = [format!("spool.redis.url={url}")];
+        assert_redis_refused(
+            &[&flags[0]],
+            "spool.redis.url: it is no URL of a Redis; write redis://HOST:PORT",
+        );
+        let said = complaint(&["spool.kind=redis", &flags[0]]);
+        assert!(!said.contains("s3"), "{said}");
+    }
+    for url in [
+        "redis://a",
+        "rediss://u:p%40@a:1/2",
+        "redis+unix:///run/redis.sock",
+    ] {
+        assert_redis_taken(&[&format!("spool.redis.url={url}")]);
+    }
+}
+
+#[test]
+fn the_password_of_redis_is_given_once() {
+    assert_redis_refused(
+        &["spool.redis.url=redis://u:p@a", "spool.redis.password=p"],
+        "give them in one place",
+    );
+    assert_redis_refused(&["spool.redis.user=u"], "a user needs a password");
+    assert_redis_taken(&["spool.redis.user=u", "spool.redis.password=p"]);
+}
+
+#[test]
+fn sentinel_and_cluster_do_not_mix_and_each_is_complete() {
+    let (sentinels, cluster) = (
+        "spool.redis.sentinels=a:1,b:2",
+        "spool.redis.cluster_nodes=c:3",
+    );
+    let master = "spool.redis.sentinel_master=mymaster";
+    assert_redis_refused(
+        &[sentinels, master, cluster],
+        "leave out sentinels or cluster_nodes",
+    );
+    assert_redis_refused(&[sentinels], "sentinels and sentinel_master go together");
+    assert_redis_refused(&[master], "sentinels and sentinel_master go together");
+    assert_redis_refused(&["spool.redis.cluster_nodes=c"], "\"c\" is not HOST:PORT");
+    assert_redis_refused(
+        &["spool.redis.url=redis://a/1", cluster],
+        "has only database 0",
+    );
+    assert_redis_taken(&[sentinels, master]);
+    assert_redis_taken(&[cluster, "spool.redis.shards=4"]);
+}
+
+#[test]
+fn certificates_need_tls_and_a_key() {
+    let tls = "spool.redis.url=rediss://a";
+    assert_redis_refused(&["spool.redis.ca_file=ca.pem"], "write rediss:// there");
+    let certificate = "spool.redis.cert_file=cert.pem";
+    assert_redis_refused(&[tls, certificate], "cert_file and key_file go together");
+    assert_redis_taken(&[tls, certificate, "spool.redis.key_file=key.pem"]);
+}
+
+#[test]
+fn figures_for_redis_have_bounds_that_are_said() {
+    assert_redis_refused(
+        &["spool.redis.min_replicas=17"],
+        "no more than the master has replicas",
+    );
+    assert_redis_refused(&["spool.redis.heartbeat=500ms"], "it is \"1s\" to \"1h\"");
+    assert_redis_refused(&["spool.redis.pool_size=1"], "it is 2 to 1000");
+    assert_redis_refused(&["spool.redis.pipeline_depth=0"], "it is 1 to 64");
+    assert_redis_refused(&["spool.redis.shards=0"], "it is 1 to 64");
+}
+
+#[test]
+fn there_is_no_order_across_shards() {
+    let flags = [
+        "spool.redis.shards=2",
+        "queues.logstash.output.ordered=true",
+    ];
+    assert_redis_refused(
+        &flags,
+        "queues.logstash.output.ordered = true asks for it; set shards = 1",
+    );
+    assert_redis_taken(&flags[1..]);
+}
+
+#[test]
+fn the_archive_is_where_the_spool_is() {
+    assert_refused(
+        &["archive.place=redis"],
+        "archive.place: the batches wait in the journal",
+    );
+    let elsewhere = ["spool.kind=redis", "archive.place=journal"];
+    assert_refused(&elsewhere, "archive.place: the batches wait in Redis");
+    assert_redis_taken(&["archive.place=off"]);
+    assert_eq!(complaint(&["archive.place=off"]), "");
+}

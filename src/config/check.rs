@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use toml::{Table, Value};
 
-use super::{Config, Limits, Output};
+use super::{Config, Limits, Output, check_redis};
 use crate::batch::QueueName;
 use crate::record;
 
@@ -30,6 +30,7 @@ pub(super) fn check(config: &Config) -> Vec<Finding> {
     check_listeners(config, &mut found);
     check_limits(&config.limits, &mut found);
     check_spool(config, &mut found);
+    check_redis::check(config, &mut found);
     check_cors(&config.receivers.http.cors_origins, &mut found);
     if config.queues.is_empty() {
         let what =

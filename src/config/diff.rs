@@ -2,11 +2,12 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::path::PathBuf;
 
 use toml::{Table, Value};
 
-use super::Config;
 use super::schema::Path;
+use super::{Config, Secret};
 
 /// A setting that differs. Secrets are not shown.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,27 +38,52 @@ impl Config {
     pub fn changes(&self, new: &Self) -> Vec<Change> {
         let mut found = Vec::new();
         compare(&mut Path::new(), &self.table(), &new.table(), &mut found);
-        // As TOML one secret looks like another.
-        if let (Some(old), Some(new)) = (&self.admin.token, &new.admin.token)
-            && old != new
-        {
-            found.push(Change {
-                key: "admin.token".into(),
-                old: Some(format!("{old:?}")),
-                new: Some(format!("{new:?}")),
-            });
-        }
+        found.extend(self.changed_secrets(new));
         found
     }
 
+    /// As TOML one secret looks like another.
+    fn changed_secrets(&self, new: &Self) -> impl Iterator<Item = Change> {
+        let (redis, new_redis) = (&self.spool.redis, &new.spool.redis);
+        let url_looks_alike = redis.url.to_string() == new_redis.url.to_string();
+        let secrets = [
+            ("admin.token", differ(&self.admin.token, &new.admin.token)),
+            (
+                "spool.redis.password",
+                differ(&redis.password, &new_redis.password),
+            ),
+            (
+                "spool.redis.url",
+                url_looks_alike && redis.url != new_redis.url,
+            ),
+        ];
+        let changed = secrets.into_iter().filter(|(_, differ)| *differ);
+        changed.map(|(key, _)| Change {
+            key: key.into(),
+            old: Some("(hidden)".into()),
+            new: Some("(hidden)".into()),
+        })
+    }
+
     fn table(&self) -> Table {
-        let shown = Self {
-            // A path need not be text, TOML has to be.
-            data_dir: self.data_dir.to_string_lossy().into_owned().into(),
-            ..self.clone()
-        };
+        // A path need not be text, TOML has to be.
+        let as_text = |path: &PathBuf| path.to_string_lossy().into_owned().into();
+        let mut shown = self.clone();
+        shown.data_dir = as_text(&self.data_dir);
+        let redis = &mut shown.spool.redis;
+        for file in [
+            &mut redis.ca_file,
+            &mut redis.cert_file,
+            &mut redis.key_file,
+        ] {
+            *file = file.as_ref().map(as_text);
+        }
         Table::try_from(shown).expect("invariant: every setting can be written as TOML")
     }
+}
+
+fn differ(old: &Option<Secret>, new: &Option<Secret>) -> bool {
+    old.is_some() && new.is_some() && old != new
 }
 
 fn compare(path: &mut Path, old: &Table, new: &Table, found: &mut Vec<Change>) {
@@ -80,7 +106,7 @@ fn compare(path: &mut Path, old: &Table, new: &Table, found: &mut Vec<Change>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Queue, Secret};
+    use crate::config::{Queue, RedisUrl};
 
     fn said(old: &Config, new: &Config) -> Vec<String> {
         old.changes(new).iter().map(Change::to_string).collect()
@@ -136,5 +162,25 @@ mod tests {
             said(&with(Some("same")), &with(Some("same"))),
             Vec::<String>::new()
         );
+    }
+    #[test]
+    fn another_password_of_redis_is_a_change_and_never_shown() {
+        let with = |url: &str, password: &str| {
+            let mut config = Config::default();
+            config.spool.redis.url = RedisUrl::new(url);
+            config.spool.redis.password = Some(Secret::new(password));
+            config
+        };
+        let old = with("redis://u:first-secret@a.example", "third-secret");
+        let new = with("redis://u:other-secret@a.example", "fourth-secret");
+        let expected = [
+            "spool.redis.password: (hidden) -> (hidden)",
+            "spool.redis.url: (hidden) -> (hidden)",
+        ];
+        assert_eq!(said(&old, &new), expected);
+        let moved = with("redis://u:first-secret@b.example", "third-secret");
+        let expected = r#"spool.redis.url: "redis://(hidden)@a.example:6379" -> "redis://(hidden)@b.example:6379""#;
+        assert_eq!(said(&old, &moved), [expected]);
+        assert_eq!(said(&old, &old), Vec::<String>::new());
     }
 }

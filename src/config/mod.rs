@@ -7,10 +7,12 @@
 //! be is said at start (`weakness`). What a reload changes is told by `diff`.
 
 mod check;
+mod check_redis;
 mod diff;
 mod listeners;
 mod load;
 mod place;
+mod redis;
 mod schema;
 mod units;
 mod weakness;
@@ -30,6 +32,7 @@ pub use diff::Change;
 pub use listeners::{Listener, ListenerKind};
 pub use load::{ConfigError, Origin, Problem, Sources};
 pub use place::{fleeting, nearest_existing};
+pub use redis::{Redis, RedisUrl};
 pub use units::Secret;
 
 /// The whole configuration.
@@ -225,6 +228,8 @@ pub struct Spool {
     pub max_bytes: ByteSize,
     /// `[spool.journal]`
     pub journal: Journal,
+    /// `[spool.redis]`
+    pub redis: Redis,
 }
 
 impl Default for Spool {
@@ -233,6 +238,7 @@ impl Default for Spool {
             kind: SpoolKind::Journal,
             max_bytes: ByteSize::gib(10),
             journal: Journal::default(),
+            redis: Redis::default(),
         }
     }
 }
@@ -243,6 +249,8 @@ impl Default for Spool {
 pub enum SpoolKind {
     /// Embedded, on the local disk.
     Journal,
+    /// Shared by many gateways.
+    Redis,
 }
 
 /// `[spool.journal]`
@@ -276,14 +284,34 @@ pub struct Archive {
     /// How long settled batches are kept; 0s: not at all.
     #[serde(with = "units::duration")]
     pub retention: Duration,
+    /// Where they are kept; `None`: where the spool is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub place: Option<ArchivePlace>,
+    /// Most bytes of them in Redis. In the journal they share `spool.max_bytes`.
+    #[serde(with = "units::bytes")]
+    pub max_bytes: ByteSize,
 }
 
 impl Default for Archive {
     fn default() -> Self {
         Self {
             retention: Duration::from_secs(7 * 24 * 3600),
+            place: None,
+            max_bytes: ByteSize::gib(1),
         }
     }
+}
+
+/// `archive.place`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ArchivePlace {
+    /// In Redis, in a list for each day.
+    Redis,
+    /// In the journal that the batches were in.
+    Journal,
+    /// Nowhere.
+    Off,
 }
 
 /// `[dead_letters]`

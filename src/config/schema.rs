@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use toml::{Table, Value};
 
-use super::{Config, Queue, Secret, Tcp};
+use super::{ArchivePlace, Config, Queue, Redis, Secret, Tcp};
 use crate::batch::QueueName;
 
 /// A key's place: `["queues", "logstash", "output", "hosts"]`.
@@ -25,6 +25,8 @@ impl Schema {
             ..Config::default()
         };
         sample.admin.token = Some(Secret::new(""));
+        sample.archive.place = Some(ArchivePlace::Off);
+        fill(&mut sample.spool.redis);
         sample.receivers.tcp = BTreeMap::from([("default".into(), Tcp::default())]);
         Self(Table::try_from(sample).expect("invariant: every setting can be written as TOML"))
     }
@@ -78,6 +80,16 @@ impl Schema {
         collect(&self.0, &mut Vec::new(), near, &mut found);
         found
     }
+}
+
+/// Gives a value to all that may be absent.
+fn fill(redis: &mut Redis) {
+    redis.user = Some(String::new());
+    redis.password = Some(Secret::new(""));
+    redis.sentinel_master = Some(String::new());
+    redis.ca_file = Some("".into());
+    redis.cert_file = Some("".into());
+    redis.key_file = Some("".into());
 }
 
 fn is_named(path: &[String]) -> bool {

@@ -10,10 +10,10 @@ use serde::{Deserialize, Serialize, Serializer};
 #[serde(from = "SecretText")]
 pub struct Secret(String);
 
-/// A type error of serde's own would show the value.
+/// A text that is not shown; a type error of serde's own would show it.
 #[derive(Deserialize)]
 #[serde(untagged, expecting = "it is a text; put it in quotes")]
-enum SecretText {
+pub(super) enum SecretText {
     Text(String),
 }
 

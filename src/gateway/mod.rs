@@ -42,7 +42,7 @@ use observe::{Shared, Stages};
 pub use reload::Reloaded;
 
 use crate::admin;
-use crate::config::{Config, SpoolKind};
+use crate::config::{ArchivePlace, Config, SpoolKind};
 use crate::dead_letter::DeadLetters;
 use crate::receiver::Intake;
 use crate::spool::Spool;
@@ -88,6 +88,9 @@ pub enum StartError {
         /// What the system said.
         error: std::io::Error,
     },
+    /// The spool in Redis is configured, and not there yet.
+    #[error("spool.kind = \"redis\" is not there yet; set \"journal\"")]
+    NoRedis,
     /// The spool or the dead letters do not open.
     #[error("cannot open the {what} in {}: {error}", folder.display())]
     Open {
@@ -220,6 +223,7 @@ fn open_blocking(config: &Config) -> Result<(Spool, DeadLetters), StartError> {
     };
     let spool = match config.spool.kind {
         SpoolKind::Journal => Journal::open(journal_options(config)).map_err(failed("journal"))?,
+        SpoolKind::Redis => return Err(StartError::NoRedis),
     };
     let letters = DeadLetters::open(
         folder,
@@ -242,7 +246,10 @@ fn journal_options(config: &Config) -> journal::Options {
         max_bytes: config.spool.max_bytes.0,
         max_in_flight_bytes: config.limits.max_in_flight_bytes.0 as usize,
         store: "spool",
-        retention: config.archive.retention,
+        retention: match config.archive.place {
+            Some(ArchivePlace::Off) => Duration::ZERO,
+            _ => config.archive.retention,
+        },
         queues: queues
             .map(|(name, queue)| (name.clone(), queue.max_bytes.0))
             .collect(),

@@ -4,7 +4,7 @@
 //! | --- | --- |
 //! | `limits.max_event_bytes`, `.max_batch_bytes`, `.max_batch_events` | hold from the next batch on; `max_batch_bytes` grows at most to what it was at the start, for which the gRPC transport was made |
 //! | `admin.token` | holds from the next request on |
-//! | `queues.NAME.output.*` | the queue's forwarder finishes or gives back what it has in hand; then one with the new output starts |
+//! | `queues.NAME.output.*` | the queue's forwarder finishes or gives back what it has in hand; then one with the new output starts. Not if `ordered` changes and the spool is in Redis, which was told at the start whether other gateways may hold leases |
 //! | all others | take effect after a restart |
 //!
 //! What would hold now has to fit what holds already: a change that fits only
@@ -16,7 +16,7 @@ use bytesize::ByteSize;
 use futures_util::future::join_all;
 
 use super::{Gateway, receivers};
-use crate::config::{Change, Config};
+use crate::config::{Change, Config, SpoolKind};
 
 /// What became of another configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -85,7 +85,11 @@ fn with(config: &Config, wanted: &Config, key: &str) -> Option<Config> {
             let (name, _) = key.strip_prefix("queues.")?.split_once(".output.")?;
             let name = name.parse().ok()?;
             let new = wanted.queues.get(&name)?.output.clone();
-            next.queues.get_mut(&name)?.output = new;
+            let output = &mut next.queues.get_mut(&name)?.output;
+            if config.spool.kind == SpoolKind::Redis && output.ordered != new.ordered {
+                return None;
+            }
+            *output = new;
         }
     }
     Some(next)
@@ -164,5 +168,25 @@ mod tests {
         let output = &config.queues[&QueueName::default()].output;
         assert!(output.ordered && output.hosts == ["10.0.0.7:5000"]);
         assert_eq!(config.queues.len(), 1);
+    }
+    #[test]
+    fn with_a_spool_in_redis_a_changed_order_needs_a_restart() {
+        let mut running = Config::default();
+        running.spool.kind = SpoolKind::Redis;
+        let mut wanted = running.clone();
+        let output = |config: &mut Config, ordered, host: &str| {
+            let queue = config.queues.get_mut(&QueueName::default());
+            let queue = queue.expect("the default queue");
+            queue.output.ordered = ordered;
+            queue.output.hosts = vec![host.into()];
+        };
+        output(&mut wanted, true, "10.0.0.7:5000");
+        wanted.spool.redis.shards = 2;
+        let (_, applied, needs_restart) = reload(&running, &wanted);
+        assert_eq!((applied.len(), needs_restart.len()), (0, 3));
+        output(&mut wanted, false, "10.0.0.7:5000");
+        let (_, applied, needs_restart) = reload(&running, &wanted);
+        assert_eq!(applied, ["queues.logstash.output.hosts"]);
+        assert_eq!(needs_restart, ["spool.redis.shards"]);
     }
 }
