@@ -61,6 +61,7 @@ fn header(block: &Bytes, own_metadata: bool) -> Header {
         payload_hash: 1,
         rejected: [].into(),
         own_metadata,
+        foreign: false,
     };
     let mut header = Vec::new();
     encode_header(&batch, Place::default(), &mut header);

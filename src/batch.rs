@@ -29,6 +29,9 @@ pub struct Batch {
     /// Whether an event of the block has an `@metadata` of its own. Such an
     /// event begins with exactly `{"@metadata":{`.
     pub own_metadata: bool,
+    /// Whether others put the events into the queue as plain JSON. What makes up
+    /// such a batch differs from lease to lease, so its events get no stable id.
+    pub foreign: bool,
 }
 
 /// A batch's name: up to 64 bytes, the client's own or a UUIDv7.

@@ -7,10 +7,10 @@
 //! | --- | --- | --- |
 //! | 0 | 4 | magic `F5 53 47 01`; `F5` occurs in no UTF-8 text, so no payload holds it |
 //! | 4 | 1 | version, 1 |
-//! | 5 | 1 | flags: bit 0 = an event has an `@metadata` of its own |
+//! | 5 | 1 | flags: bit 0 = an event has an `@metadata` of its own, bit 1 = the payload is compressed, bit 2 = the events are foreign |
 //! | 6 | 2 | length of the batch id, `i`, 1 to 64 |
-//! | 8 | 4 | length of the header, `h`: 72 + `i` + 4 `r`, rounded up to 8 |
-//! | 12 | 4 | length of the payload, `p` |
+//! | 8 | 4 | length of the header, `h`: 72 + `i` + 4 `r` (+ 4 if compressed), rounded up to 8 |
+//! | 12 | 4 | length of the payload as stored, `p` |
 //! | 16 | 4 | number of events |
 //! | 20 | 4 | number of rejected positions, `r` |
 //! | 24 | 8 | sequence: position in the queue, from 1 (0 outside the journal) |
@@ -18,12 +18,17 @@
 //! | 40 | 8 | events before: events of all records before this one in the queue |
 //! | 48 | 8 | acceptance time, milliseconds since 1970 UTC |
 //! | 56 | 8 | xxh3-64 of the payload as the client sent it |
-//! | 64 | 4 | CRC-32C of the payload |
+//! | 64 | 4 | CRC-32C of the payload as stored |
 //! | 68 | 4 | CRC-32C of the header without these four bytes |
 //! | 72 | `i` | batch id |
 //! | 72 + `i` | 4 `r` | rejected positions, ascending |
+//! | 72 + `i` + 4 `r` | 4 | only if compressed: length of the events' block, more than `p` |
 //! | | | zeros up to `h` |
-//! | `h` | `p` | payload |
+//! | `h` | `p` | payload: the events' block, or a zstd frame of it |
+//!
+//! The journal's records are never compressed. Events are foreign when others
+//! put them into the queue as plain JSON: no client named their batch, so they
+//! have no stable id.
 //!
 //! The header has a checksum of its own so that a record whose payload is
 //! damaged still tells how many events were lost; the header's checksum covers
@@ -42,15 +47,17 @@ pub const MAGIC: [u8; 4] = [0xF5, b'S', b'G', 0x01];
 pub const VERSION: u8 = 1;
 /// Length of the part of the header that every record has, in bytes.
 pub const FIXED_LEN: usize = 72;
-/// The longest header: 64 bytes of id and [`MAX_REJECTED`] positions.
+/// The longest header: 64 bytes of id, [`MAX_REJECTED`] positions and a length.
 pub const MAX_HEADER_LEN: usize =
-    (FIXED_LEN + BatchId::MAX_LEN + 4 * MAX_REJECTED).next_multiple_of(8);
+    (FIXED_LEN + BatchId::MAX_LEN + 4 * MAX_REJECTED + 4).next_multiple_of(8);
 /// The most rejected positions a header holds: `max_batch_events` may not be larger.
 pub const MAX_REJECTED: usize = 1 << 20;
 /// The longest payload, in bytes: `max_batch_bytes` may not be larger.
 pub const MAX_PAYLOAD_LEN: usize = 1 << 30;
 
 const FLAG_OWN_METADATA: u8 = 1;
+const FLAG_COMPRESSED: u8 = 2;
+const FLAG_FOREIGN: u8 = 4;
 
 /// Where a record stands in its queue; given by whoever writes the queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -80,23 +87,33 @@ pub struct Header {
     pub rejected: Box<[u32]>,
     /// See [`Batch::own_metadata`].
     pub own_metadata: bool,
+    /// See [`Batch::foreign`].
+    pub foreign: bool,
     /// Length of the header as stored, in bytes.
     pub header_len: u32,
-    /// Length of the payload, in bytes.
+    /// Length of the events' block, in bytes.
     pub payload_len: u32,
-    /// CRC-32C that the payload must have.
+    /// Length of the payload as stored, in bytes: less than `payload_len` if it
+    /// is compressed, else the same.
+    pub stored_len: u32,
+    /// CRC-32C that the payload as stored must have.
     pub payload_crc: u32,
 }
 
 impl Header {
     /// Length of the record, header and payload, in bytes.
     pub fn record_len(&self) -> u64 {
-        u64::from(self.header_len) + u64::from(self.payload_len)
+        u64::from(self.header_len) + u64::from(self.stored_len)
     }
 
-    /// Whether `payload` is what was written.
-    pub fn matches(&self, payload: &[u8]) -> bool {
-        payload.len() == self.payload_len as usize && crc32c::crc32c(payload) == self.payload_crc
+    /// Whether `stored` is the payload as it was written.
+    pub fn matches(&self, stored: &[u8]) -> bool {
+        stored.len() == self.stored_len as usize && crc32c::crc32c(stored) == self.payload_crc
+    }
+
+    /// Whether the payload is stored compressed.
+    pub fn is_compressed(&self) -> bool {
+        self.stored_len != self.payload_len
     }
 }
 
@@ -122,13 +139,38 @@ pub enum DecodeError {
 
 /// Length of the header of `batch` as stored, in bytes.
 pub fn header_len(batch: &Batch) -> usize {
-    (FIXED_LEN + batch.id.as_bytes().len() + 4 * batch.rejected.len()).next_multiple_of(8)
+    len_of_header(batch, false)
+}
+
+/// The same for a batch whose payload is stored compressed.
+pub fn compressed_header_len(batch: &Batch) -> usize {
+    len_of_header(batch, true)
+}
+
+fn len_of_header(batch: &Batch, compressed: bool) -> usize {
+    let id = batch.id.as_bytes().len();
+    (FIXED_LEN + id + 4 * batch.rejected.len() + 4 * usize::from(compressed)).next_multiple_of(8)
 }
 
 /// Appends the header of `batch` at `place` to `out`; the payload follows it as
 /// it is. Returns the header as it would be decoded.
 pub fn encode_header(batch: &Batch, place: Place, out: &mut Vec<u8>) -> Header {
-    let header = Header {
+    let header = header_of(batch, place, &batch.payload);
+    append(&header, out);
+    header
+}
+
+/// Appends the header of `batch`, which has no place in a journal, to `out`; what
+/// follows it is `stored`, its payload compressed, and thus shorter.
+pub fn encode_compressed_header(batch: &Batch, stored: &[u8], out: &mut Vec<u8>) -> Header {
+    debug_assert!(stored.len() < batch.payload.len());
+    let header = header_of(batch, Place::default(), stored);
+    append(&header, out);
+    header
+}
+
+fn header_of(batch: &Batch, place: Place, stored: &[u8]) -> Header {
+    Header {
         place,
         id: batch.id,
         accepted_at: batch.accepted_at,
@@ -136,20 +178,27 @@ pub fn encode_header(batch: &Batch, place: Place, out: &mut Vec<u8>) -> Header {
         payload_hash: batch.payload_hash,
         rejected: batch.rejected.clone(),
         own_metadata: batch.own_metadata,
-        header_len: header_len(batch) as u32,
+        foreign: batch.foreign,
+        header_len: len_of_header(batch, stored.len() != batch.payload.len()) as u32,
         payload_len: batch.payload.len() as u32,
-        payload_crc: crc32c::crc32c(&batch.payload),
-    };
+        stored_len: stored.len() as u32,
+        payload_crc: crc32c::crc32c(stored),
+    }
+}
+
+fn append(header: &Header, out: &mut Vec<u8>) {
     let start = out.len();
-    out.extend_from_slice(&fixed_part(&header));
+    out.extend_from_slice(&fixed_part(header));
     out.extend_from_slice(header.id.as_bytes());
     for position in &header.rejected {
         out.extend_from_slice(&position.to_le_bytes());
     }
+    if header.is_compressed() {
+        out.extend_from_slice(&header.payload_len.to_le_bytes());
+    }
     out.resize(start + header.header_len as usize, 0);
     let crc = header_crc(&out[start..]);
     out[start + 68..start + 72].copy_from_slice(&crc.to_le_bytes());
-    header
 }
 
 /// What every header has, without its checksum.
@@ -158,10 +207,10 @@ fn fixed_part(header: &Header) -> [u8; FIXED_LEN] {
     let mut put = |at: usize, bytes: &[u8]| fixed[at..at + bytes.len()].copy_from_slice(bytes);
     put(0, &MAGIC);
     put(4, &[VERSION]);
-    put(5, &[u8::from(header.own_metadata) * FLAG_OWN_METADATA]);
+    put(5, &[flags(header)]);
     put(6, &(header.id.as_bytes().len() as u16).to_le_bytes());
     put(8, &header.header_len.to_le_bytes());
-    put(12, &header.payload_len.to_le_bytes());
+    put(12, &header.stored_len.to_le_bytes());
     put(16, &header.events.to_le_bytes());
     put(20, &(header.rejected.len() as u32).to_le_bytes());
     put(24, &header.place.sequence.to_le_bytes());
@@ -173,20 +222,30 @@ fn fixed_part(header: &Header) -> [u8; FIXED_LEN] {
     fixed
 }
 
+fn flags(header: &Header) -> u8 {
+    let flag = |set: bool, flag| if set { flag } else { 0 };
+    flag(header.own_metadata, FLAG_OWN_METADATA)
+        | flag(header.is_compressed(), FLAG_COMPRESSED)
+        | flag(header.foreign, FLAG_FOREIGN)
+}
+
 /// Decodes the header at the beginning of `bytes`. Reads no more than the
 /// header; believes no length before the checksum holds.
 pub fn decode_header(bytes: &[u8]) -> Result<Header, DecodeError> {
     let (fixed, header) = checked_header(bytes)?;
     let id_len = usize::from(u16::from_le_bytes([fixed[6], fixed[7]]));
     let rejected = u32_at(fixed, 20) as usize;
+    let compressed = fixed[5] & FLAG_COMPRESSED != 0;
+    let used = FIXED_LEN + id_len + 4 * rejected.min(MAX_REJECTED) + 4 * usize::from(compressed);
     if !(1..=BatchId::MAX_LEN).contains(&id_len)
         || rejected > MAX_REJECTED
-        || header.len() != (FIXED_LEN + id_len + 4 * rejected).next_multiple_of(8)
+        || header.len() != used.next_multiple_of(8)
     {
         return Err(DecodeError::Damaged);
     }
     let (id, rest) = header[FIXED_LEN..].split_at(id_len);
-    let positions = rest[..4 * rejected].chunks_exact(4);
+    let (positions, rest) = rest.split_at(4 * rejected);
+    let stored_len = u32_at(fixed, 12);
     Ok(Header {
         place: Place {
             sequence: u64_at(fixed, 24),
@@ -197,14 +256,30 @@ pub fn decode_header(bytes: &[u8]) -> Result<Header, DecodeError> {
         accepted_at: UnixMillis(u64_at(fixed, 48)),
         events: u32_at(fixed, 16),
         payload_hash: u64_at(fixed, 56),
-        rejected: positions
-            .map(|p| u32::from_le_bytes([p[0], p[1], p[2], p[3]]))
-            .collect(),
+        rejected: numbers(positions).collect(),
         own_metadata: fixed[5] & FLAG_OWN_METADATA != 0,
+        foreign: fixed[5] & FLAG_FOREIGN != 0,
         header_len: header.len() as u32,
-        payload_len: u32_at(fixed, 12),
+        payload_len: match compressed {
+            true => expanded_len(rest, stored_len)?,
+            false => stored_len,
+        },
+        stored_len,
         payload_crc: u32_at(fixed, 64),
     })
+}
+
+/// The length of the events' block, which `rest` begins with; `stored_len` is
+/// what is left of it.
+fn expanded_len(rest: &[u8], stored_len: u32) -> Result<u32, DecodeError> {
+    let len = numbers(rest).next().ok_or(DecodeError::Damaged)?;
+    let plausible = len > stored_len && len as usize <= MAX_PAYLOAD_LEN;
+    plausible.then_some(len).ok_or(DecodeError::Damaged)
+}
+
+fn numbers(bytes: &[u8]) -> impl Iterator<Item = u32> + '_ {
+    let four = bytes.chunks_exact(4);
+    four.map(|n| u32::from_le_bytes([n[0], n[1], n[2], n[3]]))
 }
 
 /// A whole header of this version whose checksum holds, and its fixed part.
@@ -262,6 +337,7 @@ mod tests {
             payload_hash: 0x0102_0304_0506_0708,
             rejected: [1, 3].into(),
             own_metadata: true,
+            foreign: false,
         }
     }
 
@@ -296,11 +372,45 @@ mod tests {
     }
 
     #[test]
+    fn a_compressed_payload_is_told_by_both_lengths_and_the_checksum_of_what_is_stored() {
+        let foreign = Batch {
+            foreign: true,
+            ..batch()
+        };
+        let mut bytes = Vec::new();
+        let written = encode_compressed_header(&foreign, b"short", &mut bytes);
+        assert_eq!(bytes.len(), compressed_header_len(&foreign));
+        let header = decode_header(&bytes).expect("decodes");
+        assert_eq!(header, written);
+        assert!(header.is_compressed() && header.foreign);
+        assert_eq!((header.payload_len, header.stored_len), (16, 5));
+        assert_eq!(header.record_len(), bytes.len() as u64 + 5);
+        assert!(header.matches(b"short") && !header.matches(&foreign.payload));
+    }
+
+    #[test]
+    fn a_block_no_longer_than_its_compressed_form_is_damage() {
+        let mut bytes = Vec::new();
+        encode_compressed_header(&batch(), b"short", &mut bytes);
+        let at = FIXED_LEN + batch().id.as_bytes().len() + 8;
+        for len in [0, 5, MAX_PAYLOAD_LEN as u32 + 1, u32::MAX] {
+            bytes[at..at + 4].copy_from_slice(&len.to_le_bytes());
+            let crc = header_crc(&bytes);
+            bytes[68..72].copy_from_slice(&crc.to_le_bytes());
+            assert_eq!(decode_header(&bytes), Err(DecodeError::Damaged), "{len}");
+        }
+    }
+
+    #[test]
     fn every_flipped_bit_of_a_header_is_noticed() {
-        for at in 0..encoded().len() * 8 {
-            let mut bytes = encoded();
-            bytes[at / 8] ^= 1 << (at % 8);
-            assert!(decode_header(&bytes).is_err(), "bit {at}");
+        let mut compressed = Vec::new();
+        encode_compressed_header(&batch(), b"short", &mut compressed);
+        for header in [encoded(), compressed] {
+            for at in 0..header.len() * 8 {
+                let mut bytes = header.clone();
+                bytes[at / 8] ^= 1 << (at % 8);
+                assert!(decode_header(&bytes).is_err(), "bit {at}");
+            }
         }
     }
 

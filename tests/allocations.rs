@@ -125,6 +125,7 @@ fn header(validated: &Validated) -> Header {
         payload_hash: validated.hash,
         rejected: [].into(),
         own_metadata: validated.own_metadata,
+        foreign: false,
     };
     let mut header = Vec::new();
     encode_header(&batch, Place::default(), &mut header);

@@ -354,6 +354,7 @@ fn header(validated: &Validated) -> Header {
             .map(|reject| reject.index)
             .collect(),
         own_metadata: validated.own_metadata,
+        foreign: false,
     };
     let mut header = Vec::new();
     encode_header(&batch, Place::default(), &mut header);

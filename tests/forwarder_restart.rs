@@ -90,6 +90,7 @@ async fn append_all(spool: Spool, queue: QueueName) {
             payload_hash: batch,
             rejected: Box::default(),
             own_metadata: false,
+            foreign: false,
         };
         let permit = spool.permit(&queue, batch.payload.len(), None).await;
         permit.expect("room").append(batch).await.expect("appended");

@@ -25,6 +25,7 @@ fn batch(lines: &str) -> (Header, Bytes) {
             .map(|reject| reject.index)
             .collect(),
         own_metadata: validated.own_metadata,
+        foreign: false,
     };
     let mut header = Vec::new();
     encode_header(&batch, Place::default(), &mut header);

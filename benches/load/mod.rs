@@ -38,6 +38,7 @@ pub(crate) fn batch(payload: &Bytes) -> Batch {
         payload_hash: 0,
         rejected: Box::default(),
         own_metadata: false,
+        foreign: false,
     }
 }
 

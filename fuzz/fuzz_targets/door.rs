@@ -73,6 +73,7 @@ fn stamped(validated: &Validated) -> Vec<u8> {
             .map(|reject| reject.index)
             .collect(),
         own_metadata: validated.own_metadata,
+        foreign: false,
     };
     let mut header = Vec::new();
     encode_header(&batch, Place::default(), &mut header);

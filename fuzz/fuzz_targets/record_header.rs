@@ -6,7 +6,8 @@
 use libfuzzer_sys::fuzz_target;
 use stashgate::batch::Batch;
 use stashgate::record::{
-    DecodeError, FIXED_LEN, MAGIC, MAX_HEADER_LEN, VERSION, decode_header, encode_header,
+    DecodeError, FIXED_LEN, MAGIC, MAX_HEADER_LEN, VERSION, decode_header,
+    encode_compressed_header, encode_header,
 };
 
 fuzz_target!(|data: &[u8]| {
@@ -33,18 +34,27 @@ fn check(bytes: &[u8]) {
         Err(_) => return,
     };
     assert!(header.header_len as usize <= bytes.len());
+    if header.payload_len > 1 << 20 {
+        return;
+    }
     let batch = Batch {
         id: header.id,
         accepted_at: header.accepted_at,
         events: header.events,
-        payload: Default::default(),
+        payload: vec![0; header.payload_len as usize].into(),
         payload_hash: header.payload_hash,
         rejected: header.rejected.clone(),
         own_metadata: header.own_metadata,
+        foreign: header.foreign,
     };
     let mut again = Vec::new();
-    encode_header(&batch, header.place, &mut again);
+    if header.is_compressed() {
+        let stored = &batch.payload[..header.stored_len as usize];
+        encode_compressed_header(&batch, stored, &mut again);
+    } else {
+        encode_header(&batch, header.place, &mut again);
+    }
     let mut again = decode_header(&again).expect("decodes");
-    (again.payload_len, again.payload_crc) = (header.payload_len, header.payload_crc);
+    (again.place, again.payload_crc) = (header.place, header.payload_crc);
     assert_eq!(again, header);
 }

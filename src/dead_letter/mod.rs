@@ -249,6 +249,7 @@ impl DeadLetters {
                     payload,
                     rejected: Box::default(),
                     own_metadata: false,
+                    foreign: false,
                 })
                 .await?;
             count_kept(letters.drain(..count).as_slice());

@@ -35,8 +35,10 @@ pub struct Stamper {
 }
 
 impl Stamper {
-    /// `event_id`: whether `_id` is stamped too, or `accepted_at` only.
+    /// `event_id`: whether `_id` is stamped too, or `accepted_at` only. Foreign
+    /// events have no stable id, so they never get one.
     pub fn new(header: &Header, event_id: bool) -> Self {
+        let event_id = event_id && !header.foreign;
         let mut id = header.id.as_bytes().to_vec();
         id.extend_from_slice(&header.payload_hash.to_be_bytes());
         let id = BASE32_DNSSEC.encode(&id);

@@ -119,7 +119,7 @@ impl Lane {
                           ref answer,
                       }: &Guilty| DeadLetter {
             queue: self.work.queue.clone(),
-            id: Some(stamper.id(position)),
+            id: (!lease.header().foreign).then(|| stamper.id(position)),
             reason: Reason::Undeliverable(Undeliverable::Poison),
             detail: format!(
                 "sent alone, it failed at {} again and again, while other events were confirmed there; the last time: {answer}",

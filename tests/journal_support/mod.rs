@@ -140,6 +140,7 @@ pub fn batch(number: u64) -> Batch {
         payload: Bytes::from(payload),
         rejected: Box::default(),
         own_metadata: false,
+        foreign: false,
     }
 }
 

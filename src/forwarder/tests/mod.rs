@@ -115,6 +115,7 @@ impl Queue {
             payload_hash: self.next,
             rejected: Box::default(),
             own_metadata: false,
+            foreign: false,
         };
         let queue = QueueName::default();
         let permit = self.spool.permit(&queue, batch.payload.len(), None).await;

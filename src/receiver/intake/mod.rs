@@ -212,6 +212,7 @@ impl Intake {
             payload_hash: validated.hash,
             rejected: validated.rejects.iter().map(|r| r.index).collect(),
             own_metadata: validated.own_metadata,
+            foreign: false,
         };
         Admitted {
             intake: self.clone(),

@@ -294,7 +294,9 @@ fn parse(bytes: &Bytes, from: Position) -> (Vec<Loaded>, Stop) {
 }
 
 /// Whether a record may come at `at`: what is missing between was lost, but
-/// nothing comes twice.
+/// nothing comes twice. The journal compresses nothing.
 fn follows(header: &Header, at: Position) -> bool {
-    header.place.sequence >= at.sequence && header.place.events_before >= at.events
+    !header.is_compressed()
+        && header.place.sequence >= at.sequence
+        && header.place.events_before >= at.events
 }
