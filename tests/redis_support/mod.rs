@@ -3,6 +3,11 @@
 
 #![allow(dead_code)]
 
+pub(crate) mod cluster;
+pub(crate) mod sentinel;
+pub(crate) mod tls;
+pub(crate) mod valkey;
+
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -70,7 +75,7 @@ impl RedisServer {
         };
         // The port was free when it was chosen; somebody else may have been faster.
         for _ in 0..10 {
-            if server.spawn(&[]) {
+            if server.spawn() {
                 return server;
             }
             server.port = free_port();
@@ -82,7 +87,7 @@ impl RedisServer {
     pub(crate) fn restart(&mut self) {
         assert!(self.process.is_none(), "it runs");
         let until = Instant::now() + PATIENCE;
-        while !self.spawn(&[]) {
+        while !self.spawn() {
             assert!(Instant::now() < until, "{}", self.log());
         }
     }
@@ -116,6 +121,16 @@ impl RedisServer {
     /// Its TCP port.
     pub(crate) fn port(&self) -> u16 {
         self.port
+    }
+
+    /// Host and port.
+    pub(crate) fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    /// Whether it runs, and is not frozen.
+    pub(crate) fn is_running(&self) -> bool {
+        self.process.is_some() && !self.stopped
     }
 
     /// Where it keeps its files.
@@ -153,11 +168,10 @@ impl RedisServer {
     }
 
     /// Whether it came up; it does not when another one has the port.
-    fn spawn(&mut self, arguments: &[&str]) -> bool {
+    fn spawn(&mut self) -> bool {
         std::fs::write(self.folder.path().join("redis.conf"), self.config()).expect("written");
         let process = Command::new(&self.kind.program)
             .arg(self.folder.path().join("redis.conf"))
-            .args(arguments)
             .current_dir(self.folder.path())
             .stdin(Stdio::null())
             .stdout(Stdio::null())

@@ -22,6 +22,7 @@
 //! about the failed one.
 
 use std::error::Error;
+use std::sync::Arc;
 
 use deadpool_redis::redis::{ErrorKind, RedisError, ServerError, Value};
 
@@ -152,18 +153,18 @@ fn is_code(word: &str) -> bool {
 }
 
 /// Whether TLS failed: with a certificate that is not trusted, waiting does not help.
+/// It is hidden in an I/O error, and that in the crate's.
 fn is_tls(error: &RedisError) -> bool {
-    let mut source: Option<&(dyn Error + 'static)> = Some(error);
-    while let Some(cause) = source {
-        let inner = cause
-            .downcast_ref::<std::io::Error>()
-            .and_then(|io| io.get_ref());
-        if cause.is::<rustls::Error>() || inner.is_some_and(|inner| inner.is::<rustls::Error>()) {
-            return true;
-        }
-        source = cause.source();
-    }
-    false
+    let shared = error
+        .source()
+        .and_then(|source| source.downcast_ref::<Arc<dyn Error + Send + Sync>>());
+    let Some(inner) = shared.map(Arc::as_ref) else {
+        return false;
+    };
+    let hidden = inner
+        .downcast_ref::<std::io::Error>()
+        .and_then(std::io::Error::get_ref);
+    inner.is::<rustls::Error>() || hidden.is_some_and(|hidden| hidden.is::<rustls::Error>())
 }
 
 /// What the answers of a plain pipeline mean, if not success.
