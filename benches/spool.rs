@@ -224,7 +224,9 @@ async fn append_queued(sender: Sender<Queued>, payload: &Bytes) {
 
 fn run_journal(runtime: &Runtime, spool: &Spool, payload: &Bytes, cycles: u64) -> Took {
     let mut took = Took::default();
-    let Spool::Journal(journal) = spool;
+    let Spool::Journal(journal) = spool else {
+        panic!("a journal");
+    };
     runtime.block_on(async {
         for _ in 0..cycles {
             let started = Instant::now();

@@ -29,6 +29,20 @@ pub struct Ledger {
 }
 
 impl Ledger {
+    /// Both books as one.
+    pub fn plus(&self, other: &Self) -> Self {
+        Self {
+            accepted: self.accepted + other.accepted,
+            returned: self.returned + other.returned,
+            replayed: self.replayed + other.replayed,
+            foreign: self.foreign + other.foreign,
+            confirmed: self.confirmed + other.confirmed,
+            dead_letters: self.dead_letters + other.dead_letters,
+            discarded: self.discarded + other.discarded,
+            quarantined: self.quarantined + other.quarantined,
+        }
+    }
+
     /// What came in and is not explained by what went out, what waits and what
     /// is leased. 0 when the books are right.
     pub fn unaccounted(&self, waiting: u64, leased: u64) -> i64 {

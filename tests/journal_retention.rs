@@ -35,7 +35,9 @@ async fn append_old(spool: &Spool, numbers: std::ops::Range<u64>, age: Duration)
 const HOUR: Duration = Duration::from_secs(3600);
 
 fn scanned(spool: &Spool, from: u64, to: u64) -> Vec<u64> {
-    let Spool::Journal(journal) = spool;
+    let Spool::Journal(journal) = spool else {
+        panic!("a journal");
+    };
     let scan = journal
         .scan(&queue(), UnixMillis(from)..=UnixMillis(to))
         .expect("known");
@@ -241,7 +243,9 @@ async fn the_archive_is_read_by_acceptance_time_settled_or_not() {
 async fn a_scan_reports_what_it_misses_and_ends_where_it_began() {
     let (dir, _disk, _options, spool) = start(|_| ());
     append_numbers(&spool, 0..20).await;
-    let Spool::Journal(journal) = &spool;
+    let Spool::Journal(journal) = &spool else {
+        panic!("a journal");
+    };
     let mut scan = journal
         .scan(&queue(), UnixMillis(0)..=UnixMillis(u64::MAX))
         .expect("known");

@@ -2,11 +2,14 @@
 //! spool; another kind joins by one more macro call at the end.
 
 mod journal_support;
+mod redis_spool_support;
+mod redis_support;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use journal_support::*;
+use redis_support::RedisServer;
 use stashgate::batch::QueueName;
 use stashgate::spool::{AppendError, LeaseError, Spool};
 
@@ -176,37 +179,49 @@ async fn a_closed_spool_says_so_to_everyone(spool: Spool) {
     spool.close().await;
 }
 
+/// All of the contract, for one kind of spool. `make` gives a fresh spool, and what
+/// it needs to live.
 macro_rules! contract {
-    ($kind:ident, $make:expr, [$($name:ident),* $(,)?]) => {
+    ($kind:ident, $make:path) => {
+        contract!($kind, $make, [
+            batches_come_out_in_the_order_they_went_in,
+            an_append_is_answered_with_its_id_and_events,
+            a_lease_waits_for_a_batch,
+            a_leased_batch_is_not_leased_again,
+            requeued_batches_go_back_to_their_old_place,
+            only_an_unknown_outcome_counts_as_an_attempt,
+            a_dropped_lease_goes_back_as_an_unknown_outcome,
+            a_payload_can_be_read_more_than_once,
+            dead_letters_of_a_batch_are_booked_apart,
+            the_books_are_right_at_every_step,
+            concurrent_callers_lose_and_double_nothing,
+            an_unknown_queue_is_an_error,
+            a_closed_spool_says_so_to_everyone,
+        ]);
+    };
+    ($kind:ident, $make:path, [$($name:ident),* $(,)?]) => {
         mod $kind {
             $(
                 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
                 async fn $name() {
-                    let dir = tempfile::tempdir().expect("a folder");
-                    let make: fn(&std::path::Path) -> stashgate::spool::Spool = $make;
-                    super::$name(make(dir.path())).await;
+                    let (spool, _place) = $make().await;
+                    super::$name(spool).await;
                 }
             )*
         }
     };
 }
 
-contract!(
-    journal,
-    |dir| super::open(&super::options(dir)),
-    [
-        batches_come_out_in_the_order_they_went_in,
-        an_append_is_answered_with_its_id_and_events,
-        a_lease_waits_for_a_batch,
-        a_leased_batch_is_not_leased_again,
-        requeued_batches_go_back_to_their_old_place,
-        only_an_unknown_outcome_counts_as_an_attempt,
-        a_dropped_lease_goes_back_as_an_unknown_outcome,
-        a_payload_can_be_read_more_than_once,
-        dead_letters_of_a_batch_are_booked_apart,
-        the_books_are_right_at_every_step,
-        concurrent_callers_lose_and_double_nothing,
-        an_unknown_queue_is_an_error,
-        a_closed_spool_says_so_to_everyone,
-    ]
-);
+async fn journal() -> (Spool, tempfile::TempDir) {
+    let dir = tempfile::tempdir().expect("a folder");
+    (open(&options(dir.path())), dir)
+}
+
+async fn one_redis() -> (Spool, RedisServer) {
+    let server = RedisServer::start();
+    let options = redis_spool_support::options(&server.url());
+    (redis_spool_support::open(options).await, server)
+}
+
+contract!(in_journal, super::journal);
+contract!(in_redis, super::one_redis);

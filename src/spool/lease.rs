@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::{LeaseError, journal};
+use super::{LeaseError, journal, redis};
 use crate::record::Header;
 
 /// A batch held for sending. Settle it with [`Lease::ack`] or [`Lease::requeue`];
@@ -14,6 +14,7 @@ pub struct Lease(Kind);
 #[derive(Debug)]
 enum Kind {
     Journal(journal::Lease),
+    Redis(redis::Lease),
 }
 
 /// A settlement that did not reach the spool: the batch will be leased again.
@@ -26,6 +27,7 @@ impl Lease {
     pub fn header(&self) -> &Header {
         match &self.0 {
             Kind::Journal(lease) => lease.header(),
+            Kind::Redis(lease) => lease.header(),
         }
     }
 
@@ -34,6 +36,7 @@ impl Lease {
     pub async fn payload(&self) -> Result<Bytes, LeaseError> {
         match &self.0 {
             Kind::Journal(lease) => lease.payload().await,
+            Kind::Redis(lease) => lease.payload().await,
         }
     }
 
@@ -42,6 +45,7 @@ impl Lease {
     pub fn attempts(&self) -> u32 {
         match &self.0 {
             Kind::Journal(lease) => lease.attempts(),
+            Kind::Redis(lease) => lease.attempts(),
         }
     }
 
@@ -50,6 +54,7 @@ impl Lease {
     pub async fn ack(self, dead_letters: u32) -> Result<(), SettleError> {
         match self.0 {
             Kind::Journal(lease) => lease.ack(dead_letters),
+            Kind::Redis(lease) => lease.ack(dead_letters),
         }
     }
 
@@ -58,6 +63,7 @@ impl Lease {
     pub async fn requeue(self, unknown_outcome: bool) -> Result<(), SettleError> {
         match self.0 {
             Kind::Journal(lease) => lease.requeue(unknown_outcome),
+            Kind::Redis(lease) => lease.requeue(unknown_outcome),
         }
     }
 }
@@ -65,5 +71,11 @@ impl Lease {
 impl From<journal::Lease> for Lease {
     fn from(lease: journal::Lease) -> Self {
         Self(Kind::Journal(lease))
+    }
+}
+
+impl From<redis::Lease> for Lease {
+    fn from(lease: redis::Lease) -> Self {
+        Self(Kind::Redis(lease))
     }
 }

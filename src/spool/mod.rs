@@ -12,6 +12,7 @@ pub mod journal;
 mod lease;
 mod permit;
 pub mod redis;
+mod room;
 
 use std::time::Duration;
 
@@ -21,12 +22,15 @@ pub use permit::Permit;
 use crate::batch::{BatchId, QueueName, UnixMillis};
 use crate::ledger::Ledger;
 use journal::Journal;
+use redis::Redis;
 
 /// The spool of a gateway. Cheap to clone.
 #[derive(Debug, Clone)]
 pub enum Spool {
     /// Embedded, on the local disk.
     Journal(Journal),
+    /// In Redis, shared with other gateways.
+    Redis(Redis),
 }
 
 impl Spool {
@@ -41,6 +45,7 @@ impl Spool {
     ) -> Result<Permit, AppendError> {
         match self {
             Self::Journal(journal) => journal.permit(queue, bytes, patience).await,
+            Self::Redis(redis) => redis.permit(queue, bytes, patience).await,
         }
     }
 
@@ -49,6 +54,7 @@ impl Spool {
     pub async fn lease(&self, queue: &QueueName) -> Result<Lease, LeaseError> {
         match self {
             Self::Journal(journal) => journal.lease(queue).await,
+            Self::Redis(redis) => redis.lease(queue).await,
         }
     }
 
@@ -56,6 +62,7 @@ impl Spool {
     pub fn stats(&self) -> Vec<QueueStats> {
         match self {
             Self::Journal(journal) => journal.stats(),
+            Self::Redis(redis) => redis.stats(),
         }
     }
 
@@ -64,6 +71,7 @@ impl Spool {
     pub fn since_last_tick(&self) -> Duration {
         match self {
             Self::Journal(journal) => journal.since_last_tick(),
+            Self::Redis(redis) => redis.since_last_tick(),
         }
     }
 
@@ -72,6 +80,7 @@ impl Spool {
     pub fn lift_limits(&self) {
         match self {
             Self::Journal(journal) => journal.lift_limits(),
+            Self::Redis(redis) => redis.lift_limits(),
         }
     }
 
@@ -80,6 +89,7 @@ impl Spool {
     pub async fn close(&self) {
         match self {
             Self::Journal(journal) => journal.close().await,
+            Self::Redis(redis) => redis.close().await,
         }
     }
 }

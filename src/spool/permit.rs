@@ -1,6 +1,6 @@
 //! Room for an append, got before the batch is given away.
 
-use super::{AppendError, Appended, journal};
+use super::{AppendError, Appended, journal, redis};
 use crate::batch::Batch;
 
 /// Room for one append. It moves into the queued batch, so that it is given
@@ -12,6 +12,7 @@ pub struct Permit(Kind);
 #[derive(Debug)]
 enum Kind {
     Journal(journal::Permit),
+    Redis(redis::Permit),
 }
 
 impl Permit {
@@ -21,6 +22,7 @@ impl Permit {
     pub async fn append(self, batch: Batch) -> Result<Appended, AppendError> {
         match self.0 {
             Kind::Journal(permit) => permit.append(batch).await,
+            Kind::Redis(permit) => permit.append(batch).await,
         }
     }
 }
@@ -28,5 +30,11 @@ impl Permit {
 impl From<journal::Permit> for Permit {
     fn from(permit: journal::Permit) -> Self {
         Self(Kind::Journal(permit))
+    }
+}
+
+impl From<redis::Permit> for Permit {
+    fn from(permit: redis::Permit) -> Self {
+        Self(Kind::Redis(permit))
     }
 }

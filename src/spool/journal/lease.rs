@@ -9,10 +9,10 @@ use super::held::Held;
 use super::layout::Position;
 use super::queue::Queue;
 use super::reader::{Loaded, ReadError, Reader, Step};
-use super::room::Reserved;
 use super::state::{Claimed, Outcome};
 use crate::batch::Batch;
 use crate::record::Header;
+use crate::spool::room::Reserved;
 use crate::spool::{AppendError, Appended, LeaseError, SettleError};
 
 /// Room for one append.

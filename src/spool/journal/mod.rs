@@ -43,7 +43,6 @@ mod reader;
 mod recover;
 mod remover;
 mod retain;
-mod room;
 mod scan;
 mod seldom;
 mod state;
@@ -64,6 +63,7 @@ pub use scan::{Scan, ScanError};
 
 use tokio::sync::oneshot;
 
+use super::room::Room;
 use super::{AppendError, LeaseError, QueueStats};
 use crate::batch::{QueueName, UnixMillis};
 use cursor_file::CursorFile;
@@ -71,7 +71,6 @@ use files::{Files, OsFiles};
 use lock::Lock;
 use queue::{Message, Queue};
 use remover::Remover;
-use room::Room;
 use state::State;
 use writer::Writer;
 

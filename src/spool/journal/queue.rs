@@ -13,9 +13,9 @@ use super::layout::Position;
 use super::lease::{Claim, Lease};
 use super::quarantine::{self, Kind};
 use super::reader::{ReadError, Reader, Step};
-use super::room::{Reserved, Room};
 use super::state::{Next, State};
 use crate::batch::{Batch, QueueName, UnixMillis};
+use crate::spool::room::{Reserved, Room};
 use crate::spool::{AppendError, Appended, LeaseError, QueueStats};
 
 /// What a queue's writer is told.

@@ -1,7 +1,295 @@
-//! Many gateways share one spool in Redis or Valkey.
+//! The spool that many gateways share, in Redis or Valkey.
 //!
-//! [`nodes`] finds the server that serves a queue's list, and says in one table
-//! what each of its errors means. [`element`] says what stands in a list.
+//! A queue is one list, or several with `shards`. An element is a record as the journal
+//! has it, or plain JSON that somebody else pushed (`element`). `keys` names all keys,
+//! the scripts in `scripts/` change them, `nodes` finds the server and says in one table
+//! what its errors mean.
+//!
+//! - **Append**: `appender`, one transaction for all batches that are queued (`flush`).
+//!   Answered when Redis has answered, with `min_replicas` when they have it.
+//! - **Lease**: a gateway is a *holder*, registered in `{L}:holders`. The lease script
+//!   pops elements and keeps them in `{L}:lease:HOLDER` under numbers that are never used
+//!   again; the payload crosses the wire once in and once out.
+//! - **Ack**: books and state change here at once; Redis is told soon after, many at a
+//!   time. Until then a crash sends those batches again.
+//! - **Requeue**: back to its old place in what this gateway holds; what nobody here
+//!   takes goes back to the list's head for the others.
+//! - **Heartbeat**: `keeper`, a key that expires. Who has none for long enough is
+//!   reclaimed: all its leases go back to the list in one step, in order. Its later
+//!   settlements find no holder and are refused.
+//!
+//! Who changes what: `state` is what a gateway holds of a list and the books (`books`,
+//! `held`); only the `lane` talks with Redis about leases, only the `appender` adds.
+//!
+//! What each failure does:
+//!
+//! | failure | what happens |
+//! | --- | --- |
+//! | Redis cannot be reached, or refuses for now | permits and appends are refused at once as unavailable; leases wait; all is tried again, and a spool opens without it |
+//! | the answer to an append is lost | its connection is ended, and Redis is asked whether it was stored: answered as stored, or sent again; the events are shown as uncertain until then |
+//! | the answer to a lease is lost | what was leased and nobody got is given back |
+//! | the answer to an ack is lost | it is told again, which changes nothing |
+//! | Redis has no memory left | appends wait as long as their callers have patience; leases and acks go on and make room |
+//! | a gateway dies or is cut off | after two heartbeats' time another one puts its leases back |
+//! | a gateway was stopped, reclaimed, and goes on | it is a new holder; what it had in hand may be sent twice, none of it is settled twice |
+//! | Redis lost data (failover) | leases that are missing retire the holder; waiting batches that vanished are missing in the books |
+//! | an element is damaged | it is set aside in `{L}:quarantine` and counted |
+//! | a record is of another release | it is given back and reported; the list is left alone for growing times |
+//!
+//! Memory is bounded by `max_in_flight_bytes`, what is leased, and 5 MiB a list of
+//! batches at hand.
 
+mod appender;
+mod books;
 pub mod element;
+mod finder;
+mod flush;
+mod held;
+mod keeper;
+mod keys;
+mod lane;
+mod lease;
 pub mod nodes;
+mod options;
+mod queue;
+mod scripts;
+mod shard;
+mod state;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::task::JoinSet;
+
+pub(super) use lease::{Lease, Permit};
+pub use nodes::{BadServer, ServerOptions};
+pub use options::{OpenError, Options, QueueOptions};
+
+use super::room::Room;
+use super::{AppendError, LeaseError, QueueStats};
+use crate::batch::QueueName;
+use appender::Appender;
+use element::Compression;
+use finder::Finder;
+use keeper::Keeper;
+use lane::Lane;
+use nodes::Nodes;
+use queue::Queue;
+use shard::Shard;
+
+/// Each list has three workers with a connection each; so many are for all else.
+const SPARE_CONNECTIONS: usize = 4;
+/// How long a stop waits for Redis.
+const CLOSE_PATIENCE: Duration = Duration::from_secs(5);
+const TICK: Duration = Duration::from_millis(250);
+
+/// The spool in Redis. Cheap to clone. `Spool::close` ends it in good order; dropped
+/// without that, it leaves what a crash leaves.
+#[derive(Debug, Clone)]
+pub struct Redis(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    queues: BTreeMap<QueueName, Arc<Queue>>,
+    room: Arc<Room>,
+    nodes: Nodes,
+    compression: Compression,
+    workers: Mutex<Workers>,
+    ticked: Arc<Mutex<Instant>>,
+}
+
+/// The tasks; dropped, they end.
+#[derive(Debug, Default)]
+struct Workers {
+    /// Those that finish their work when the spool is closed.
+    finishing: JoinSet<()>,
+    /// Those that are needed until then.
+    timers: JoinSet<()>,
+}
+
+impl Redis {
+    /// Begins to work. Waits for the first try to reach Redis, and goes on trying if
+    /// that fails.
+    pub async fn open(options: Options) -> Result<Self, OpenError> {
+        let lists = options.queues.len() * (options.shards + 1);
+        let mut server = options.server.clone();
+        server.pool_size = server.pool_size.max(3 * lists + SPARE_CONNECTIONS);
+        let nodes = Nodes::new(&server)?;
+        let limits: Vec<u64> = options.queues.iter().map(|queue| queue.max_bytes).collect();
+        let room = Room::new(&limits, options.max_bytes, options.max_in_flight_bytes);
+        let mut workers = Workers::default();
+        let mut queues = BTreeMap::new();
+        let mut tried = Vec::new();
+        for (index, queue) in options.queues.iter().enumerate() {
+            let place = (queue.name.clone(), index, queue.ordered);
+            let queue = Queue::new(place, room.clone(), options.shards.max(1));
+            for (at, list) in keys::lists(queue.name.as_str(), options.shards)
+                .into_iter()
+                .enumerate()
+            {
+                let shard = Shard::new(&list, queue.clone(), nodes.clone());
+                queue.add_shard(shard.clone());
+                tried.extend(workers.start(&options, shard, Some(at)));
+            }
+            if options.shards > 1 {
+                let shard = Shard::new(queue.name.as_str(), queue.clone(), nodes.clone());
+                queue.add_shard(shard.clone());
+                tried.extend(workers.start(&options, shard, None));
+            }
+            queues.insert(queue.name.clone(), queue);
+        }
+        let ticked = Arc::new(Mutex::new(Instant::now()));
+        workers.timers.spawn(tick(ticked.clone()));
+        let inner = Arc::new(Inner {
+            queues,
+            room,
+            nodes,
+            compression: options.compression,
+            workers: Mutex::new(workers),
+            ticked,
+        });
+        Finder::start(&inner, &options);
+        for tried in tried {
+            // Dropped when that worker has tried.
+            let _ = tried.await;
+        }
+        Ok(Self(inner))
+    }
+
+    pub(super) async fn permit(
+        &self,
+        queue: &QueueName,
+        bytes: usize,
+        patience: Option<Duration>,
+    ) -> Result<super::Permit, AppendError> {
+        let Some(queue) = self.0.queues.get(queue) else {
+            return Err(AppendError::UnknownQueue(queue.clone()));
+        };
+        let until = patience.and_then(|patience| Instant::now().checked_add(patience));
+        let reserved = queue.room.reserve(queue.index, bytes, patience).await?;
+        let permit = Permit {
+            queue: queue.clone(),
+            reserved,
+            compression: self.0.compression,
+            until,
+        };
+        Ok(permit.into())
+    }
+
+    pub(super) async fn lease(&self, queue: &QueueName) -> Result<super::Lease, LeaseError> {
+        match self.0.queues.get(queue) {
+            Some(queue) => Ok(queue.lease().await?.into()),
+            None => Err(LeaseError::UnknownQueue(queue.clone())),
+        }
+    }
+
+    pub(super) fn stats(&self) -> Vec<QueueStats> {
+        self.0.queues.values().map(|queue| queue.stats()).collect()
+    }
+
+    /// How long ago the runtime was last known to move. An outage of Redis is not
+    /// that: a restart would not mend it.
+    pub fn since_last_tick(&self) -> Duration {
+        let ticked = self.0.ticked.lock();
+        ticked.unwrap_or_else(PoisonError::into_inner).elapsed()
+    }
+
+    pub(super) fn lift_limits(&self) {
+        self.0.room.lift_limits();
+    }
+
+    pub(super) async fn close(&self) {
+        for queue in self.0.queues.values() {
+            queue.close();
+        }
+        let workers = self.0.workers.lock();
+        let workers = std::mem::take(&mut *workers.unwrap_or_else(PoisonError::into_inner));
+        let ended = workers.finishing.join_all();
+        if tokio::time::timeout(CLOSE_PATIENCE, ended).await.is_err() {
+            tracing::warn!(
+                "Redis did not answer: batches in hand go back when others reclaim them"
+            );
+        }
+        for queue in self.0.queues.values() {
+            queue.refuse_all(&AppendError::Closing);
+        }
+    }
+
+    /// The servers.
+    pub fn nodes(&self) -> &Nodes {
+        &self.0.nodes
+    }
+
+    /// Events of appends whose answer was lost, and of which nobody knows yet whether
+    /// they were stored, by queue.
+    pub fn uncertain_events(&self) -> Vec<(QueueName, u64)> {
+        let queues = self.0.queues.values();
+        queues
+            .map(|queue| {
+                let shards = queue.shards();
+                let events = shards.iter().map(|shard| shard.uncertain_events());
+                (queue.name.clone(), events.sum())
+            })
+            .collect()
+    }
+
+    /// Why a queue's batches cannot be appended now, by queue; `None`: they can.
+    pub fn unavailable(&self) -> Vec<(QueueName, Option<String>)> {
+        let queues = self.0.queues.values();
+        queues
+            .map(|queue| (queue.name.clone(), queue.unavailable()))
+            .collect()
+    }
+
+    /// Batches that were taken back from silent gateways since the queues were made.
+    pub fn reclaimed_batches(&self) -> Vec<(QueueName, u64)> {
+        let queues = self.0.queues.values();
+        queues
+            .map(|queue| {
+                let shards = queue.shards();
+                let batches = shards
+                    .iter()
+                    .map(|s| s.look(|s| s.view().reclaimed_batches));
+                (queue.name.clone(), batches.sum())
+            })
+            .collect()
+    }
+}
+
+impl Workers {
+    /// Starts the workers of a list; who has tried once drops its sender.
+    fn start(
+        &mut self,
+        options: &Options,
+        shard: Arc<Shard>,
+        appender: Option<usize>,
+    ) -> Vec<tokio::sync::oneshot::Receiver<()>> {
+        let heartbeat = options.heartbeat;
+        let (tried, lane_tried) = tokio::sync::oneshot::channel();
+        self.finishing
+            .spawn(Lane::new(shard.clone(), heartbeat).run(tried));
+        self.timers
+            .spawn(Keeper::new(shard.clone(), appender, heartbeat).run());
+        let Some(appender) = appender else {
+            return Vec::new();
+        };
+        let (tried, appender_tried) = tokio::sync::oneshot::channel();
+        let appender = Appender::new(
+            shard,
+            appender,
+            (options.pipeline_depth, options.min_replicas),
+            options.server.response_timeout / 2,
+        );
+        self.finishing.spawn(appender.run(tried));
+        vec![lane_tried, appender_tried]
+    }
+}
+
+/// Shows that the runtime moves.
+async fn tick(ticked: Arc<Mutex<Instant>>) {
+    loop {
+        *ticked.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+        tokio::time::sleep(TICK).await;
+    }
+}

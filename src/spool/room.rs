@@ -1,5 +1,6 @@
-//! Room for appends: what each queue and the journal as a whole may hold, and
-//! what may be in flight. The backpressure of the gateway is waiting here.
+//! Room for appends: what each queue and the spool as a whole may hold, and what
+//! may be in flight. The backpressure of the gateway is waiting here, whatever kind
+//! the spool is.
 //!
 //! A queue's unsettled bytes are told as a whole each time they change, so the
 //! sums cannot drift. Callers wait in line per queue: a full queue holds up
@@ -20,7 +21,7 @@ const SHOWN: Duration = Duration::from_secs(10);
 
 /// See the module.
 #[derive(Debug)]
-pub(super) struct Room {
+pub(in crate::spool) struct Room {
     used: Mutex<Used>,
     changed: Notify,
     /// Blocks of memory for appends in flight.
@@ -48,7 +49,7 @@ struct Share {
     reserved: u64,
     stored: u64,
     max_unsettled: u64,
-    /// Why the disk took no more of what it was given.
+    /// Why the store took no more of what it was given.
     refuses: Option<FullReason>,
     /// For so many bytes somebody waits.
     wanted: Option<u64>,
@@ -56,6 +57,8 @@ struct Share {
     refused: Option<(Instant, FullReason)>,
     /// Why it takes nothing more at all.
     refusal: Option<AppendError>,
+    /// Why its store takes nothing now: nobody waits for that to end.
+    away: Option<String>,
 }
 
 impl Share {
@@ -66,7 +69,11 @@ impl Share {
 
 impl Room {
     /// For queues that may hold `queues` bytes each and `max_unsettled` together.
-    pub(super) fn new(queues: &[u64], max_unsettled: u64, max_in_flight: usize) -> Arc<Self> {
+    pub(in crate::spool) fn new(
+        queues: &[u64],
+        max_unsettled: u64,
+        max_in_flight: usize,
+    ) -> Arc<Self> {
         let in_flight_blocks = (max_in_flight / BLOCK).clamp(1, u32::MAX as usize >> 1);
         let share = |max: &u64| Share {
             max_unsettled: *max,
@@ -88,7 +95,7 @@ impl Room {
 
     /// Waits for room for `bytes` in the queue at `index`, at most for
     /// `patience`.
-    pub(super) async fn reserve(
+    pub(in crate::spool) async fn reserve(
         self: &Arc<Self>,
         index: usize,
         bytes: usize,
@@ -152,6 +159,9 @@ impl Room {
         if let Some(refusal) = &used.queues[index].refusal {
             return Err(refusal.clone());
         }
+        if let Some(away) = &used.queues[index].away {
+            return Err(AppendError::Unavailable(away.clone()));
+        }
         if used.full(index, bytes).is_some() {
             return Ok(None);
         }
@@ -166,7 +176,7 @@ impl Room {
 
     /// Why the queue is full: somebody waits for its room or was refused a
     /// moment ago, or not even a byte fits.
-    pub(super) fn why_full(&self, index: usize) -> Option<FullReason> {
+    pub(in crate::spool) fn why_full(&self, index: usize) -> Option<FullReason> {
         let used = self.lock();
         let queue = &used.queues[index];
         let refused = queue.refused.filter(|(at, _)| at.elapsed() < SHOWN);
@@ -175,7 +185,7 @@ impl Room {
     }
 
     /// The queue holds so much that is not settled.
-    pub(super) fn set_unsettled(&self, index: usize, bytes: u64) {
+    pub(in crate::spool) fn set_unsettled(&self, index: usize, bytes: u64) {
         let before = std::mem::replace(&mut self.lock().queues[index].unsettled, bytes);
         if bytes < before {
             self.changed.notify_waiters();
@@ -183,12 +193,12 @@ impl Room {
     }
 
     /// The queue's segments have so many bytes.
-    pub(super) fn set_stored(&self, index: usize, bytes: u64) {
+    pub(in crate::spool) fn set_stored(&self, index: usize, bytes: u64) {
         self.lock().queues[index].stored = bytes;
     }
 
     /// Whether settled segments of the queue have to go before their time.
-    pub(super) fn is_overstocked(&self, index: usize) -> bool {
+    pub(in crate::spool) fn is_overstocked(&self, index: usize) -> bool {
         let used = self.lock();
         let stored: u64 = used.queues.iter().map(|queue| queue.stored).sum();
         let queue = &used.queues[index];
@@ -196,7 +206,7 @@ impl Room {
     }
 
     /// Whether the disk has too little left. Returns what was set before.
-    pub(super) fn set_disk_low(&self, low: bool) -> bool {
+    pub(in crate::spool) fn set_disk_low(&self, low: bool) -> bool {
         let before = std::mem::replace(&mut self.lock().disk_low, low);
         if before && !low {
             self.changed.notify_waiters();
@@ -204,18 +214,25 @@ impl Room {
         before
     }
 
-    /// From now on only the disk and the memory in flight hold up appends.
-    pub(super) fn lift_limits(&self) {
+    /// From now on only the store and the memory in flight hold up appends.
+    pub(in crate::spool) fn lift_limits(&self) {
         self.lock().is_lifted = true;
         self.changed.notify_waiters();
     }
 
-    pub(super) fn is_disk_low(&self) -> bool {
+    pub(in crate::spool) fn is_disk_low(&self) -> bool {
         self.lock().disk_low
     }
 
-    /// Why the disk took no more of what the queue gave it, if it did not.
-    pub(super) fn set_refuses(&self, index: usize, why: Option<FullReason>) {
+    /// Why the queue's store cannot be reached, if it cannot: then whoever wants room
+    /// is told so at once.
+    pub(in crate::spool) fn set_away(&self, index: usize, why: Option<String>) {
+        self.lock().queues[index].away = why;
+        self.changed.notify_waiters();
+    }
+
+    /// Why the store took no more of what the queue gave it, if it did not.
+    pub(in crate::spool) fn set_refuses(&self, index: usize, why: Option<FullReason>) {
         let before = std::mem::replace(&mut self.lock().queues[index].refuses, why);
         if before.is_some() && why.is_none() {
             self.changed.notify_waiters();
@@ -223,14 +240,14 @@ impl Room {
     }
 
     /// Whether any queue finds the disk full.
-    pub(super) fn is_disk_full(&self) -> bool {
+    pub(in crate::spool) fn is_disk_full(&self) -> bool {
         let used = self.lock();
         let refuses = |queue: &Share| queue.refuses == Some(FullReason::Disk);
         used.disk_low || used.queues.iter().any(refuses)
     }
 
     /// The queue takes nothing more, for the first reason that is given.
-    pub(super) fn refuse(&self, index: usize, why: AppendError) {
+    pub(in crate::spool) fn refuse(&self, index: usize, why: AppendError) {
         self.lock().queues[index].refusal.get_or_insert(why);
         self.changed.notify_waiters();
     }
@@ -285,7 +302,7 @@ impl Drop for Wanted<'_> {
 
 /// Room for one append; given back when dropped.
 #[derive(Debug)]
-pub(super) struct Reserved {
+pub(in crate::spool) struct Reserved {
     room: Arc<Room>,
     index: usize,
     bytes: u64,

@@ -1,0 +1,163 @@
+//! The keeper of a list: our heartbeat, whether the others live, and whether Redis has
+//! memory left. On a timer and a connection of its own, so that neither traffic nor a
+//! blocked Logstash holds it up.
+//!
+//! Another holder's leases are put back only after its heartbeat was missing over a
+//! whole heartbeat's time of looks without a gap: a Redis that was frozen, or a pause of
+//! our own, must not make everyone reclaim everyone.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::nodes::facts::Memory;
+use super::nodes::{Conn, Fault};
+use super::scripts::{self, Word};
+use super::shard::{Shard, Trouble};
+
+/// How often at least.
+const TICK: Duration = Duration::from_secs(1);
+/// From this part of its `maxmemory` on, a Redis gets no more appends: leases need some
+/// room, too.
+const LOW_PERCENT: u64 = 90;
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Keeper {
+    shard: Arc<Shard>,
+    /// The place of the list's appender in its queue, if it has one.
+    appender: Option<usize>,
+    heartbeat: Duration,
+    /// Since when holders were seen without a heartbeat.
+    silent: HashMap<String, Instant>,
+    last_look: Option<Instant>,
+    trouble: Trouble,
+}
+
+impl Keeper {
+    pub(super) fn new(shard: Arc<Shard>, appender: Option<usize>, heartbeat: Duration) -> Self {
+        Self {
+            trouble: Trouble::new(shard.clone(), "keeping the heartbeat"),
+            shard,
+            appender,
+            heartbeat,
+            silent: HashMap::new(),
+            last_look: None,
+        }
+    }
+
+    /// Never ends by itself.
+    pub(super) async fn run(mut self) {
+        loop {
+            if let Err(fault) = self.keep().await {
+                self.trouble.said(&fault);
+            }
+            tokio::time::sleep(self.tick()).await;
+        }
+    }
+
+    fn tick(&self) -> Duration {
+        TICK.min(self.heartbeat / 3)
+    }
+
+    async fn keep(&mut self) -> Result<(), Fault> {
+        let mut conn = self.shard.nodes.connect(self.shard.list()).await?;
+        loop {
+            self.beat(&mut conn).await?;
+            self.watch_others(&mut conn).await?;
+            self.watch_memory(&mut conn).await?;
+            self.trouble.is_over();
+            tokio::time::sleep(self.tick()).await;
+        }
+    }
+
+    async fn beat(&self, conn: &mut Conn) -> Result<(), Fault> {
+        let Some(id) = self.shard.look(|state| state.holder().cloned()) else {
+            return Ok(());
+        };
+        let keys = &self.shard.keys;
+        let heartbeat = keys.heartbeat(&id);
+        let keys = [&*keys.list, &*keys.ledger, &*keys.holders, &*heartbeat];
+        let args = (&id, self.heartbeat.as_millis() as u64);
+        let lives: u64 = scripts::HEARTBEAT.run(conn, &keys, args).await?;
+        if lives == 0 {
+            self.shard.retire(&id, "it was reclaimed");
+        }
+        Ok(())
+    }
+
+    async fn watch_others(&mut self, conn: &mut Conn) -> Result<(), Fault> {
+        let keys = &self.shard.keys;
+        let (prefix, keys) = (
+            &keys.heartbeats,
+            [&*keys.list, &*keys.ledger, &*keys.holders],
+        );
+        let silent: Vec<String> = scripts::SILENT.run(conn, &keys, prefix).await?;
+        let dead = self.dead(Instant::now(), silent);
+        for id in dead {
+            self.reclaim(conn, &id).await?;
+        }
+        Ok(())
+    }
+
+    /// Who has been silent for long enough, seen at each look.
+    fn dead(&mut self, now: Instant, silent: Vec<String>) -> Vec<String> {
+        let before = self.last_look.replace(now);
+        if before.is_none_or(|before| now - before > self.heartbeat / 2) {
+            self.silent.clear();
+        }
+        let ours = self.shard.look(|state| state.holder().cloned());
+        let mut since = HashMap::new();
+        for id in silent.into_iter().filter(|id| Some(id) != ours.as_ref()) {
+            let first = self.silent.get(&id).copied().unwrap_or(now);
+            since.insert(id, first);
+        }
+        self.silent = since;
+        let long = self.silent.iter();
+        let long = long.filter(|(_, first)| now - **first >= self.heartbeat);
+        long.map(|(id, _)| id.clone()).collect()
+    }
+
+    async fn reclaim(&self, conn: &mut Conn, id: &str) -> Result<(), Fault> {
+        let keys = &self.shard.keys;
+        let (leases, heartbeat) = (keys.leases(id), keys.heartbeat(id));
+        let keys = [
+            &*keys.list,
+            &*keys.ledger,
+            &*keys.holders,
+            &*leases,
+            &*heartbeat,
+        ];
+        let answer = scripts::RECLAIM.ask(conn, &keys, (id, 0)).await?;
+        if answer.word == Word::Ok {
+            let list = self.shard.list();
+            tracing::warn!(
+                list,
+                holder = id,
+                "a gateway fell silent; the batches that it held wait again"
+            );
+            self.shard.grew();
+        }
+        Ok(())
+    }
+
+    async fn watch_memory(&self, conn: &mut Conn) -> Result<(), Fault> {
+        let Some(appender) = self.appender else {
+            return Ok(());
+        };
+        let low = match Memory::of(conn).await {
+            Ok(memory) => memory
+                .max
+                .is_some_and(|max| memory.used > max / 100 * LOW_PERCENT),
+            // Forbidden: then an append that is refused is all that tells.
+            Err(Fault::Refused(_)) => false,
+            Err(fault) => return Err(fault),
+        };
+        self.shard.queue.set_low(appender, low);
+        if !low {
+            // Somebody has to try again.
+            self.shard.queue.set_full(appender, false);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,413 @@
+//! The state of a list: what this gateway holds of it, and the books. The only file
+//! that changes it; always under the shard's lock, in short sections.
+//!
+//! A batch goes `ready` (leased in Redis, nobody has it) -> `out` (handed out) ->
+//! `acked` (done with; Redis does not know yet) or back to `ready`. Lease numbers go
+//! up and are never used again, whatever becomes of the holder, so a number that is
+//! not there belongs to a holder that we are no longer.
+//!
+//! The books are what Redis answered last, with what it cannot know yet on top:
+//! appends that are newer than that answer, and what happened to batches in hand. All
+//! answers but those to appends come in the order in which Redis gave them; an append
+//! says by its count whether it is in them. So nothing is counted twice or left out.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::books::Books;
+use super::held::{Held, Part, Sorted};
+use crate::batch::{BatchId, UnixMillis};
+use crate::ledger::Ledger;
+
+/// Most batches whose attempts are remembered while others may hold them.
+const REMEMBERED: usize = 4096;
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(super) struct State {
+    holder: Option<String>,
+    /// Whom Redis still holds batches for, because we were that one.
+    former: Vec<String>,
+    /// Highest lease number that was ever asked for.
+    last: u64,
+    books: Books,
+    head_accepted_at: Option<UnixMillis>,
+    appended: Vec<Appended>,
+    ready: BTreeMap<u64, Held>,
+    out: BTreeMap<u64, Held>,
+    acked: BTreeMap<u64, Settlement>,
+    attempts: HashMap<(BatchId, u64), u32>,
+    /// When something of `ready` was last put in or taken out.
+    touched: Option<Instant>,
+    /// Whether something was handed out since the last fetch.
+    taken: bool,
+    closed: bool,
+}
+
+/// A flush that Redis answered.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Appended {
+    /// The count of flushes with it.
+    pub(super) at: u64,
+    pub(super) events: u64,
+    pub(super) bytes: u64,
+}
+
+/// What became of a leased batch.
+#[derive(Debug, Clone)]
+pub(super) struct Settlement {
+    pub(super) parts: Arc<[Part]>,
+    pub(super) events: u64,
+    pub(super) dead_letters: u64,
+    pub(super) damaged: bool,
+}
+
+/// What a holder on a new connection finds.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Resumed {
+    /// All that is in hand, and these lease numbers of which nobody here knows.
+    With(Vec<u64>),
+    /// Something that is in hand is not there: Redis is not what it was.
+    Other,
+}
+
+/// How a lease ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// Done with; so many events became dead letters.
+    Settled { dead_letters: u32 },
+    /// Not sent, or refused as a whole.
+    Returned,
+    /// Sent, and nobody knows what became of it.
+    Unknown,
+}
+
+/// What a list holds, for those who look.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct View {
+    pub(super) ledger: Ledger,
+    pub(super) waiting_events: u64,
+    pub(super) waiting_bytes: u64,
+    pub(super) leased_events: u64,
+    pub(super) leased_batches: u64,
+    pub(super) leased_bytes: u64,
+    pub(super) oldest_unsettled: Option<UnixMillis>,
+    pub(super) quarantined_records: u64,
+    pub(super) reclaimed_batches: u64,
+}
+
+impl View {
+    /// Two lists of a queue.
+    pub(super) fn plus(self, other: Self) -> Self {
+        Self {
+            ledger: self.ledger.plus(&other.ledger),
+            waiting_events: self.waiting_events + other.waiting_events,
+            waiting_bytes: self.waiting_bytes + other.waiting_bytes,
+            leased_events: self.leased_events + other.leased_events,
+            leased_batches: self.leased_batches + other.leased_batches,
+            leased_bytes: self.leased_bytes + other.leased_bytes,
+            oldest_unsettled: self
+                .oldest_unsettled
+                .into_iter()
+                .chain(other.oldest_unsettled)
+                .min(),
+            quarantined_records: self.quarantined_records + other.quarantined_records,
+            reclaimed_batches: self.reclaimed_batches + other.reclaimed_batches,
+        }
+    }
+}
+
+impl State {
+    // Holders.
+
+    pub(super) fn holder(&self) -> Option<&String> {
+        self.holder.as_ref()
+    }
+
+    pub(super) fn last(&self) -> u64 {
+        self.last
+    }
+
+    pub(super) fn registered(&mut self, id: String, books: Books) {
+        self.holder = Some(id);
+        self.apply(books);
+    }
+
+    /// We are `id` no longer. What is in hand of it will come again, from here or
+    /// elsewhere: its settlements are refused. Returns how many batches that are.
+    pub(super) fn retire(&mut self, id: &str) -> usize {
+        if self.holder.as_deref() != Some(id) {
+            return 0;
+        }
+        self.former.extend(self.holder.take());
+        let unsettled = self.out.len() + self.acked.len();
+        self.ready.clear();
+        self.out.clear();
+        self.acked.clear();
+        unsettled
+    }
+
+    pub(super) fn former(&self) -> Option<&String> {
+        self.former.first()
+    }
+
+    pub(super) fn forget_former(&mut self, id: &str, books: Books) {
+        self.former.retain(|former| former != id);
+        self.apply(books);
+    }
+
+    /// Redis has leases `numbers` for the holder.
+    pub(super) fn resume(&mut self, numbers: &[u64], books: Books) -> Resumed {
+        let there: HashSet<u64> = numbers.iter().copied().collect();
+        let kept: HashSet<u64> = numbers_of(self.ready.values().chain(self.out.values()));
+        if !kept.is_subset(&there) {
+            return Resumed::Other;
+        }
+        let is_there = |part: &Part| there.contains(&part.number);
+        // What is gone was settled, and only the answer to that was lost.
+        self.acked
+            .retain(|_, settlement| settlement.parts.iter().any(is_there));
+        let acked = self
+            .acked
+            .values()
+            .flat_map(|settlement| &*settlement.parts);
+        let acked: HashSet<u64> = acked.map(|part| part.number).collect();
+        self.apply(books);
+        let is_unknown = |number: &u64| !kept.contains(number) && !acked.contains(number);
+        Resumed::With(there.into_iter().filter(is_unknown).collect())
+    }
+
+    // Leasing.
+
+    /// Reserves `most` lease numbers; the first of them.
+    pub(super) fn reserve(&mut self, most: u64) -> u64 {
+        let first = self.last + 1;
+        self.last += most;
+        first
+    }
+
+    /// Redis leased these to `holder`.
+    pub(super) fn fetched(&mut self, holder: &str, sorted: Sorted, books: Books) {
+        if self.holder.as_deref() != Some(holder) {
+            return;
+        }
+        self.apply(books);
+        self.taken = false;
+        for mut held in sorted.batches {
+            let batch = (held.header.id, held.header.payload_hash);
+            held.attempts = self.attempts.remove(&batch).unwrap_or(0);
+            self.touched = Some(Instant::now());
+            self.ready.insert(held.number(), held);
+        }
+        for (part, events, _) in sorted.damaged {
+            let settlement = Settlement {
+                parts: [part].into(),
+                events,
+                dead_letters: 0,
+                damaged: true,
+            };
+            self.acked.insert(part.number, settlement);
+        }
+    }
+
+    /// Hands out the oldest batch that is here.
+    pub(super) fn take(&mut self) -> Option<Held> {
+        if self.closed {
+            return None;
+        }
+        let (number, mut held) = self.ready.pop_first()?;
+        self.touched = Some(Instant::now());
+        self.taken = true;
+        let content = held.content.take();
+        self.out.insert(number, held.clone());
+        Some(Held { content, ..held })
+    }
+
+    /// Ends a lease. `false`: it is no longer ours, or the spool is closed.
+    pub(super) fn settle(&mut self, number: u64, outcome: Outcome) -> bool {
+        if self.closed {
+            return false;
+        }
+        let Some(mut held) = self.out.remove(&number) else {
+            return false;
+        };
+        let events = held.events();
+        match outcome {
+            Outcome::Settled { dead_letters } => {
+                let settlement = Settlement {
+                    parts: held.parts,
+                    events,
+                    dead_letters: u64::from(dead_letters).min(events),
+                    damaged: false,
+                };
+                self.acked.insert(number, settlement);
+            }
+            Outcome::Returned | Outcome::Unknown => {
+                held.attempts += u32::from(outcome == Outcome::Unknown);
+                self.touched = Some(Instant::now());
+                self.ready.insert(number, held);
+            }
+        }
+        true
+    }
+
+    /// Whether it is still handed out.
+    pub(super) fn is_out(&self, number: u64) -> bool {
+        self.out.contains_key(&number)
+    }
+
+    /// Whether to fetch: somebody waits in vain, or less than `low` bytes are left of
+    /// what is being taken.
+    pub(super) fn wants_more(&self, is_wanted: bool, low: u64) -> bool {
+        let bytes: u64 = self.ready.values().map(Held::bytes).sum();
+        (is_wanted && self.ready.is_empty()) || (self.taken && bytes < low)
+    }
+
+    // Settling.
+
+    /// What Redis has to be told, oldest first.
+    pub(super) fn settlements(&self, most: usize) -> Vec<Settlement> {
+        self.acked.values().take(most).cloned().collect()
+    }
+
+    pub(super) fn has_settlements(&self) -> bool {
+        !self.acked.is_empty()
+    }
+
+    /// Redis knows of `settled`.
+    pub(super) fn settled(&mut self, settled: &[Settlement], books: Books) {
+        for settlement in settled {
+            let number = settlement.parts.first().map_or(0, |part| part.number);
+            self.acked.remove(&number);
+        }
+        self.apply(books);
+    }
+
+    // Giving back.
+
+    /// Takes out what lies ready for longer than `idle`, so that nobody here gets it;
+    /// its lease numbers.
+    pub(super) fn withdraw_idle(&mut self, now: Instant, idle: Duration) -> Vec<u64> {
+        let touched = self.touched.map(|at| now.saturating_duration_since(at));
+        if touched.is_none_or(|since| since < idle) {
+            return Vec::new();
+        }
+        let idle = std::mem::take(&mut self.ready);
+        for held in idle.values().filter(|held| held.attempts > 0) {
+            // Whoever remembers thousands of them has other troubles.
+            if self.attempts.len() < REMEMBERED {
+                let batch = (held.header.id, held.header.payload_hash);
+                self.attempts.insert(batch, held.attempts);
+            }
+        }
+        numbers_of(idle.values())
+    }
+
+    // The books.
+
+    /// What Redis has now. Never older than what is known, but after a failover.
+    pub(super) fn apply(&mut self, books: Books) {
+        if books.appends < self.books.appends {
+            self.appended.clear();
+        }
+        self.appended.retain(|append| append.at > books.appends);
+        self.books = books;
+    }
+
+    pub(super) fn set_head(&mut self, accepted_at: Option<UnixMillis>) {
+        self.head_accepted_at = accepted_at;
+    }
+
+    pub(super) fn appended(&mut self, append: Appended) {
+        if append.at > self.books.appends {
+            self.appended.push(append);
+        }
+    }
+
+    pub(super) fn close(&mut self) {
+        self.closed = true;
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.closed
+    }
+
+    /// Bytes in the list that were appended.
+    pub(super) fn waiting_bytes(&self) -> u64 {
+        let appended: u64 = self.appended.iter().map(|append| append.bytes).sum();
+        appended + self.books.shown().waiting_bytes.max(0) as u64
+    }
+
+    /// What the list holds.
+    pub(super) fn view(&self) -> View {
+        let books = self.books.shown();
+        let mut view = View {
+            ledger: books.ledger,
+            quarantined_records: books.quarantined_records,
+            reclaimed_batches: books.reclaimed_batches,
+            oldest_unsettled: self.oldest_unsettled(),
+            ..View::default()
+        };
+        let mut waiting = (books.waiting_events, books.waiting_bytes);
+        let mut leased = (
+            books.leased_events,
+            books.leased_batches,
+            books.leased_bytes,
+        );
+        for append in &self.appended {
+            view.ledger.accepted += append.events;
+            waiting.0 += append.events as i64;
+            waiting.1 += append.bytes as i64;
+        }
+        // Of what all holders have, first what is not ours.
+        let held = self.ready.values().chain(self.out.values());
+        let parts = held.clone().map(|held| (&held.parts, held.events()));
+        let acked = self.acked.values().map(|s| (&s.parts, s.events));
+        let mut foreign = view.ledger.foreign as i64;
+        for (parts, events) in parts.chain(acked) {
+            let counted: u64 = parts.iter().map(|part| part.counted).sum();
+            leased.0 -= counted as i64;
+            leased.1 -= parts.len() as i64;
+            leased.2 -= parts.iter().map(|part| part.bytes as i64).sum::<i64>();
+            foreign += events as i64 - counted as i64;
+        }
+        view.ledger.foreign = foreign.max(0) as u64;
+        for held in self.ready.values() {
+            waiting.0 += held.events() as i64;
+            waiting.1 += held.bytes() as i64;
+        }
+        for held in self.out.values() {
+            leased.0 += held.events() as i64;
+            leased.1 += 1;
+            leased.2 += held.bytes() as i64;
+        }
+        for settlement in self.acked.values() {
+            let books = &mut view.ledger;
+            if settlement.damaged {
+                books.quarantined += settlement.events;
+                view.quarantined_records += 1;
+            } else {
+                books.dead_letters += settlement.dead_letters;
+                books.confirmed += settlement.events - settlement.dead_letters;
+            }
+        }
+        view.waiting_events = waiting.0.max(0) as u64;
+        view.waiting_bytes = waiting.1.max(0) as u64;
+        view.leased_events = leased.0.max(0) as u64;
+        view.leased_batches = leased.1.max(0) as u64;
+        view.leased_bytes = leased.2.max(0) as u64;
+        view
+    }
+
+    fn oldest_unsettled(&self) -> Option<UnixMillis> {
+        let held = self.ready.values().chain(self.out.values());
+        let ours = held.map(|held| held.header.accepted_at);
+        ours.chain(self.head_accepted_at).min()
+    }
+}
+
+fn numbers_of<'h, C: FromIterator<u64>>(held: impl Iterator<Item = &'h Held>) -> C {
+    let parts = held.flat_map(|held| held.parts.iter());
+    parts.map(|part| part.number).collect()
+}

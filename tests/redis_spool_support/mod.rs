@@ -1,0 +1,41 @@
+//! What the tests of the Redis spool share.
+#![allow(
+    dead_code,
+    unreachable_pub,
+    reason = "each test binary uses its own part"
+)]
+
+pub mod proxy;
+
+use std::time::Duration;
+
+use stashgate::batch::QueueName;
+use stashgate::spool::Spool;
+use stashgate::spool::redis::element::Compression;
+use stashgate::spool::redis::{Options, QueueOptions, Redis, ServerOptions};
+
+/// A spool at `url` with the default queue, without limits to speak of.
+pub fn options(url: &str) -> Options {
+    Options {
+        server: ServerOptions {
+            url: url.to_owned(),
+            ..ServerOptions::default()
+        },
+        queues: vec![QueueOptions {
+            name: QueueName::default(),
+            max_bytes: 1 << 40,
+            ordered: false,
+        }],
+        max_bytes: 1 << 40,
+        max_in_flight_bytes: 64 << 20,
+        shards: 1,
+        pipeline_depth: 4,
+        heartbeat: Duration::from_secs(30),
+        min_replicas: 0,
+        compression: Compression::default(),
+    }
+}
+
+pub async fn open(options: Options) -> Spool {
+    Spool::Redis(Redis::open(options).await.expect("opens"))
+}
