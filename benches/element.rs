@@ -26,6 +26,7 @@ fn varied(events: usize) -> Batch {
         rejected: [].into(),
         own_metadata: false,
         foreign: false,
+        timestamps: stashgate::batch::Timestamps::None,
     }
 }
 

@@ -62,6 +62,7 @@ fn header(block: &Bytes, own_metadata: bool) -> Header {
         rejected: [].into(),
         own_metadata,
         foreign: false,
+        timestamps: stashgate::batch::Timestamps::None,
     };
     let mut header = Vec::new();
     encode_header(&batch, Place::default(), &mut header);

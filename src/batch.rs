@@ -32,6 +32,32 @@ pub struct Batch {
     /// Whether others put the events into the queue as plain JSON. What makes up
     /// such a batch differs from lease to lease, so its events get no stable id.
     pub foreign: bool,
+    /// Which events have an `@timestamp` of their own: they are not told when the
+    /// gateway took them.
+    pub timestamps: Timestamps,
+}
+
+/// Which events of a batch have an `@timestamp` of their own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Timestamps {
+    /// None of them.
+    #[default]
+    None,
+    /// Some of them; only a look at each tells which.
+    Some,
+    /// All of them.
+    All,
+}
+
+impl Timestamps {
+    /// `dated` of `events` events have one.
+    pub fn of(dated: u32, events: u32) -> Self {
+        match dated {
+            0 => Self::None,
+            _ if dated == events => Self::All,
+            _ => Self::Some,
+        }
+    }
 }
 
 /// A batch's name: up to 64 bytes, the client's own or a UUIDv7.

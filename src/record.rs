@@ -7,7 +7,7 @@
 //! | --- | --- | --- |
 //! | 0 | 4 | magic `F5 53 47 01`; `F5` occurs in no UTF-8 text, so no payload holds it |
 //! | 4 | 1 | version, 1 |
-//! | 5 | 1 | flags: bit 0 = an event has an `@metadata` of its own, bit 1 = the payload is compressed, bit 2 = the events are foreign |
+//! | 5 | 1 | flags: bit 0 = an event has an `@metadata` of its own, bit 1 = the payload is compressed, bit 2 = the events are foreign, bit 3 = an event has an `@timestamp` of its own, bit 4 = all events have |
 //! | 6 | 2 | length of the batch id, `i`, 1 to 64 |
 //! | 8 | 4 | length of the header, `h`: 72 + `i` + 4 `r` (+ 4 if compressed), rounded up to 8 |
 //! | 12 | 4 | length of the payload as stored, `p` |
@@ -39,7 +39,7 @@
 //! [`MAX_HEADER_LEN`]. So a record of another release is told from a damaged one
 //! by a checksum that holds.
 
-use crate::batch::{Batch, BatchId, UnixMillis};
+use crate::batch::{Batch, BatchId, Timestamps, UnixMillis};
 
 /// The first bytes of a record.
 pub const MAGIC: [u8; 4] = [0xF5, b'S', b'G', 0x01];
@@ -58,6 +58,8 @@ pub const MAX_PAYLOAD_LEN: usize = 1 << 30;
 const FLAG_OWN_METADATA: u8 = 1;
 const FLAG_COMPRESSED: u8 = 2;
 const FLAG_FOREIGN: u8 = 4;
+const FLAG_A_TIMESTAMP: u8 = 8;
+const FLAG_ALL_TIMESTAMPS: u8 = 16;
 
 /// Where a record stands in its queue; given by whoever writes the queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -89,6 +91,8 @@ pub struct Header {
     pub own_metadata: bool,
     /// See [`Batch::foreign`].
     pub foreign: bool,
+    /// See [`Batch::timestamps`].
+    pub timestamps: Timestamps,
     /// Length of the header as stored, in bytes.
     pub header_len: u32,
     /// Length of the events' block, in bytes.
@@ -179,6 +183,7 @@ fn header_of(batch: &Batch, place: Place, stored: &[u8]) -> Header {
         rejected: batch.rejected.clone(),
         own_metadata: batch.own_metadata,
         foreign: batch.foreign,
+        timestamps: batch.timestamps,
         header_len: len_of_header(batch, stored.len() != batch.payload.len()) as u32,
         payload_len: batch.payload.len() as u32,
         stored_len: stored.len() as u32,
@@ -227,6 +232,8 @@ fn flags(header: &Header) -> u8 {
     flag(header.own_metadata, FLAG_OWN_METADATA)
         | flag(header.is_compressed(), FLAG_COMPRESSED)
         | flag(header.foreign, FLAG_FOREIGN)
+        | flag(header.timestamps != Timestamps::None, FLAG_A_TIMESTAMP)
+        | flag(header.timestamps == Timestamps::All, FLAG_ALL_TIMESTAMPS)
 }
 
 /// Decodes the header at the beginning of `bytes`. Reads no more than the
@@ -259,6 +266,7 @@ pub fn decode_header(bytes: &[u8]) -> Result<Header, DecodeError> {
         rejected: numbers(positions).collect(),
         own_metadata: fixed[5] & FLAG_OWN_METADATA != 0,
         foreign: fixed[5] & FLAG_FOREIGN != 0,
+        timestamps: timestamps(fixed[5]),
         header_len: header.len() as u32,
         payload_len: match compressed {
             true => expanded_len(rest, stored_len)?,
@@ -306,6 +314,17 @@ fn checked_header(bytes: &[u8]) -> Result<(&[u8; FIXED_LEN], &[u8]), DecodeError
     Ok((fixed, header))
 }
 
+fn timestamps(flags: u8) -> Timestamps {
+    match (
+        flags & FLAG_A_TIMESTAMP != 0,
+        flags & FLAG_ALL_TIMESTAMPS != 0,
+    ) {
+        (false, _) => Timestamps::None,
+        (true, false) => Timestamps::Some,
+        (true, true) => Timestamps::All,
+    }
+}
+
 /// CRC-32C of a header without the field that holds it.
 fn header_crc(header: &[u8]) -> u32 {
     crc32c::crc32c_append(crc32c::crc32c(&header[..68]), &header[72..])
@@ -338,6 +357,7 @@ mod tests {
             rejected: [1, 3].into(),
             own_metadata: true,
             foreign: false,
+            timestamps: crate::batch::Timestamps::None,
         }
     }
 
@@ -375,6 +395,7 @@ mod tests {
     fn a_compressed_payload_is_told_by_both_lengths_and_the_checksum_of_what_is_stored() {
         let foreign = Batch {
             foreign: true,
+            timestamps: crate::batch::Timestamps::None,
             ..batch()
         };
         let mut bytes = Vec::new();

@@ -126,6 +126,7 @@ fn header(validated: &Validated) -> Header {
         rejected: [].into(),
         own_metadata: validated.own_metadata,
         foreign: false,
+        timestamps: stashgate::batch::Timestamps::None,
     };
     let mut header = Vec::new();
     encode_header(&batch, Place::default(), &mut header);

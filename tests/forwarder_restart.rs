@@ -91,6 +91,7 @@ async fn append_all(spool: Spool, queue: QueueName) {
             rejected: Box::default(),
             own_metadata: false,
             foreign: false,
+            timestamps: stashgate::batch::Timestamps::None,
         };
         let permit = spool.permit(&queue, batch.payload.len(), None).await;
         permit.expect("room").append(batch).await.expect("appended");

@@ -26,6 +26,7 @@ fn batch(lines: &str) -> (Header, Bytes) {
             .collect(),
         own_metadata: validated.own_metadata,
         foreign: false,
+        timestamps: validated.timestamps,
     };
     let mut header = Vec::new();
     encode_header(&batch, Place::default(), &mut header);
@@ -72,6 +73,43 @@ fn without_ids_an_event_gets_the_time_only() {
             format!(r#"{{"@metadata":{{{ACCEPTED_AT}}}}}"#),
         ]
     );
+}
+
+#[test]
+fn an_event_with_a_timestamp_of_its_own_is_not_told_when_it_was_accepted() {
+    let (a, b, c) = (id("0000"), id("0001"), id("0002"));
+    let dated = r#"{"@timestamp":"2020-01-01T00:00:00Z"}"#;
+    let escaped = r#"{"x":1,"\u0040timestamp":0}"#;
+    let own = r#"{"@metadata":{"k":1},"@timestamp":1}"#;
+    assert_eq!(
+        stamped(&format!("{dated}\n{escaped}\n{own}\n"), true),
+        [
+            format!(r#"{{"@metadata":{{"_id":"{a}"}},"@timestamp":"2020-01-01T00:00:00Z"}}"#),
+            format!(r#"{{"@metadata":{{"_id":"{b}"}},"x":1,"\u0040timestamp":0}}"#),
+            format!(r#"{{"@metadata":{{"_id":"{c}","k":1}},"@timestamp":1}}"#),
+        ]
+    );
+    assert_eq!(stamped(&format!("{dated}\n{own}\n"), false), [dated, own]);
+}
+
+#[test]
+fn among_others_without_one_it_is_found_by_looking() {
+    let (a, b, c) = (id("0000"), id("0001"), id("0002"));
+    let deeper = r#"{"x":{"@timestamp":1}}"#;
+    assert_eq!(
+        stamped(
+            &format!("{{\"@timestamp\":1}}\n{deeper}\n{{\"@metadata\":{{}}}}\n"),
+            true
+        ),
+        [
+            format!(r#"{{"@metadata":{{"_id":"{a}"}},"@timestamp":1}}"#),
+            format!(r#"{{"@metadata":{{"_id":"{b}",{ACCEPTED_AT}}},"x":{{"@timestamp":1}}}}"#),
+            format!(r#"{{"@metadata":{{"_id":"{c}",{ACCEPTED_AT}}}}}"#),
+        ]
+    );
+    let plain = "{\"@timestamp\":1}\n{}\n";
+    let only_time = format!(r#"{{"@metadata":{{{ACCEPTED_AT}}}}}"#);
+    assert_eq!(stamped(plain, false), ["{\"@timestamp\":1}", &only_time]);
 }
 
 #[test]

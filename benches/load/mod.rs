@@ -39,6 +39,7 @@ pub(crate) fn batch(payload: &Bytes) -> Batch {
         rejected: Box::default(),
         own_metadata: false,
         foreign: false,
+        timestamps: stashgate::batch::Timestamps::None,
     }
 }
 

@@ -74,6 +74,7 @@ fn stamped(validated: &Validated) -> Vec<u8> {
             .collect(),
         own_metadata: validated.own_metadata,
         foreign: false,
+        timestamps: stashgate::batch::Timestamps::None,
     };
     let mut header = Vec::new();
     encode_header(&batch, Place::default(), &mut header);

@@ -30,6 +30,7 @@ fn batch(payload: Vec<u8>) -> Batch {
         rejected: [].into(),
         own_metadata: false,
         foreign: false,
+        timestamps: stashgate::batch::Timestamps::None,
     }
 }
 

@@ -250,6 +250,7 @@ impl DeadLetters {
                     rejected: Box::default(),
                     own_metadata: false,
                     foreign: false,
+                    timestamps: crate::batch::Timestamps::None,
                 })
                 .await?;
             count_kept(letters.drain(..count).as_slice());

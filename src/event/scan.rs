@@ -31,6 +31,8 @@ pub(super) struct Seen {
     pub(super) object: bool,
     /// How many members `@metadata` it has.
     pub(super) metadata: u32,
+    /// Whether it has a member `@timestamp`.
+    pub(super) timestamp: bool,
     /// Whether there are raw line breaks (`\n`, `\r`) between its tokens.
     pub(super) line_breaks: bool,
     /// The last number or name that is too long.
@@ -249,9 +251,9 @@ impl<const LINES: bool> Cursor<'_, LINES> {
         if end - start > MAX_NAME_BYTES {
             seen.too_long("a name longer than 50,000 bytes", start - 1);
         }
-        // Only a name that begins with '@', plain or escaped, can be `@metadata`.
+        // Only a name that begins with '@', plain or escaped, is of interest.
         if nesting.depth == 1 && matches!(self.bytes[start], b'@' | b'\\') {
-            seen.metadata += u32::from(name_is(&self.bytes[start..end], "@metadata"));
+            seen.name(&self.bytes[start..end]);
         }
         if !self.is_next(b':', seen) {
             return Err(self.fault("expected ':'"));
@@ -334,6 +336,12 @@ impl<const LINES: bool> Cursor<'_, LINES> {
 }
 
 impl Seen {
+    /// Notes a member of the event itself, by its name as written.
+    fn name(&mut self, written: &[u8]) {
+        self.metadata += u32::from(name_is(written, "@metadata"));
+        self.timestamp |= name_is(written, "@timestamp");
+    }
+
     /// Notes what is too long; the scan goes on, as the value may be part of a
     /// document whose other events are good.
     #[cold]

@@ -10,6 +10,7 @@ use super::reject::Fault;
 use super::scan::Seen;
 use super::validate::{BlockError, Validated};
 use super::{Limits, Reject, RejectReason, metadata};
+use crate::batch::Timestamps;
 
 /// An event, found but not judged.
 pub(super) struct Piece<'a> {
@@ -31,6 +32,8 @@ pub(super) struct Sieve<'a> {
     seen: usize,
     events: u32,
     own_metadata: bool,
+    /// How many of the accepted events have an `@timestamp`.
+    dated: u32,
     rejects: Vec<Reject>,
 }
 
@@ -42,6 +45,7 @@ impl<'a> Sieve<'a> {
             seen: 0,
             events: 0,
             own_metadata: false,
+            dated: 0,
             rejects: Vec::new(),
         }
     }
@@ -119,6 +123,7 @@ impl<'a> Sieve<'a> {
             out.push(b'\n');
         }
         self.own_metadata |= own;
+        self.dated += u32::from(seen.timestamp);
         Ok(())
     }
 
@@ -139,6 +144,7 @@ impl<'a> Sieve<'a> {
             block: self.block.finish(),
             events: self.events,
             own_metadata: self.own_metadata,
+            timestamps: Timestamps::of(self.dated, self.events),
             hash,
             rejects: self.rejects,
         }

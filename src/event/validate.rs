@@ -23,6 +23,7 @@ use super::reject::Fault;
 use super::scan::Scanner;
 use super::sieve::{Piece, Sieve};
 use super::{Limits, Reject, RejectReason};
+use crate::batch::Timestamps;
 
 /// A block that passed the sieve.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -33,6 +34,8 @@ pub struct Validated {
     pub events: u32,
     /// Whether an event of the block has an `@metadata` of its own.
     pub own_metadata: bool,
+    /// Which events of the block have an `@timestamp` of their own.
+    pub timestamps: Timestamps,
     /// xxh3-64 of what the client sent.
     pub hash: u64,
     /// What was not accepted, in the order in which it was sent.

@@ -143,6 +143,7 @@ pub fn batch(number: u64) -> Batch {
         rejected: Box::default(),
         own_metadata: false,
         foreign: false,
+        timestamps: stashgate::batch::Timestamps::None,
     }
 }
 

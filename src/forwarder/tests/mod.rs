@@ -116,6 +116,7 @@ impl Queue {
             rejected: Box::default(),
             own_metadata: false,
             foreign: false,
+            timestamps: crate::batch::Timestamps::None,
         };
         let queue = QueueName::default();
         let permit = self.spool.permit(&queue, batch.payload.len(), None).await;

@@ -213,6 +213,7 @@ impl Intake {
             rejected: validated.rejects.iter().map(|r| r.index).collect(),
             own_metadata: validated.own_metadata,
             foreign: false,
+            timestamps: validated.timestamps,
         };
         Admitted {
             intake: self.clone(),

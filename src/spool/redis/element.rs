@@ -182,6 +182,7 @@ mod tests {
             rejected: [1].into(),
             own_metadata: true,
             foreign: false,
+            timestamps: crate::batch::Timestamps::None,
         }
     }
 

@@ -158,6 +158,7 @@ impl Sorted {
             rejected: Box::default(),
             own_metadata: false,
             foreign: true,
+            timestamps: crate::batch::Timestamps::None,
         };
         let header = record::encode_header(&batch, Place::default(), &mut Vec::new());
         self.batches.push(Held {
