@@ -21,7 +21,7 @@
 //! - [`ledger`] holds the sums that show that nothing was lost.
 //!
 //! The stages do not know each other; [`gateway`] joins them. Around them stand
-//! [`config`], [`metrics`], [`status`], [`admin`], [`log`] and [`cli`]. On the other
+//! [`config`], [`tls`], [`metrics`], [`status`], [`admin`], [`log`] and [`cli`]. On the other
 //! side of the wire is [`client`].
 
 pub mod admin;
@@ -43,4 +43,10 @@ pub mod record;
 pub mod shutdown;
 pub mod spool;
 pub mod status;
+pub mod tls;
 pub mod wire;
+
+#[cfg(test)]
+#[path = "../tests/support/pki.rs"]
+#[allow(dead_code)]
+mod pki;

@@ -14,10 +14,14 @@ mod http;
 #[path = "support/logstash.rs"]
 #[allow(dead_code, reason = "each test binary uses its own part")]
 mod logstash;
+#[path = "support/pki.rs"]
+#[allow(dead_code, reason = "each test binary uses its own part")]
+mod pki;
 
 use gateway::{Gateway, Setup, eventually, free};
 use http::{ask, events, get, post};
 use logstash::{Logstash, Script};
+use pki::{Authority, Front};
 
 /// Said once a reload, at its end.
 const DONE: &str = "the configuration was read again";
@@ -251,4 +255,43 @@ async fn ten_reloads_under_load_lose_nothing_of_what_was_answered() {
     assert_eq!(queue(&setup)["unaccounted_events"], 0);
     assert_eq!(sinks.each_ref().map(|sink| sink.sink().faults()), [0, 0]);
     assert_eq!(gateway.terminate().await, Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn certificates_that_were_replaced_in_their_files_hold_after_a_reload() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (old, new) = (
+        Authority::new(folder.path(), "old"),
+        Authority::new(folder.path(), "new"),
+    );
+    let logstash = Logstash::start().await;
+    let files = new.certify("127.0.0.1");
+    let config = stashgate::tls::server_config(&files.cert, &files.key, None).expect("serves");
+    let front = Front::start(config, logstash.address()).await;
+    let tls = format!(
+        "confirm = \"written\"\n[queues.logstash.output.tls]\nenabled = true\nca_file = {:?}",
+        old.file()
+    );
+    let setup = Setup::new(front.address, &tls);
+    let gateway = setup.start_and_wait().await;
+    post(setup.http, &events(0..50));
+    eventually("mistrust", || {
+        let error = queue(&setup)["endpoints"][0].to_string();
+        error.contains("no TLS")
+    })
+    .await;
+
+    let good = std::fs::read(new.file()).expect("read");
+    std::fs::write(old.file(), "no certificate").expect("written");
+    gateway.signal(Signal::HUP);
+    eventually("a complaint", || {
+        setup.log().contains("holds no certificate")
+    })
+    .await;
+    assert_eq!(logstash.received(), 0);
+
+    std::fs::write(old.file(), good).expect("written");
+    let said = reload(&setup, &gateway).await;
+    assert!(said.contains("TLS were replaced"), "{said}");
+    logstash.sink().wait_for(0..50).await;
 }

@@ -285,3 +285,32 @@ fn the_archive_is_where_the_spool_is() {
     assert_redis_taken(&["archive.place=off"]);
     assert_eq!(complaint(&["archive.place=off"]), "");
 }
+
+#[test]
+fn tls_needs_files_that_hold_what_they_should_and_a_confirmation_that_proves_something() {
+    let on = "queues.logstash.output.tls.enabled=true";
+    let written = "queues.logstash.output.confirm=written";
+    let tls = |key: &str, value: &str| format!("queues.logstash.output.tls.{key}={value}");
+    assert_refused(
+        &[on, written, &tls("ca_file", "/not/there.pem")],
+        "queues.logstash.output.tls.ca_file: cannot read /not/there.pem",
+    );
+    let ca = tls("ca_file", CA);
+    assert_refused(
+        &[on, written, &ca, &tls("cert_file", CA)],
+        "name both, or none",
+    );
+    assert_refused(
+        &[on, written, &ca, &tls("server_name", "a b")],
+        "write a DNS name",
+    );
+    let hosts = "queues.logstash.output.hosts=a~b:5000";
+    assert_refused(&[on, written, &ca, JSON_LINES, hosts], "tls.server_name");
+    assert_refused(
+        &[on, &ca],
+        "queues.logstash.output.confirm: over TLS nobody has shown",
+    );
+    assert_eq!(complaint(&[on, written, &ca]), "");
+}
+
+const CA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/ca.pem");

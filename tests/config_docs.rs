@@ -27,6 +27,10 @@ fn every_setting_has_a_line_in_the_page() {
         "spool.redis.ca_file",
         "spool.redis.cert_file",
         "spool.redis.key_file",
+        "queues.NAME.output.tls.ca_file",
+        "queues.NAME.output.tls.cert_file",
+        "queues.NAME.output.tls.key_file",
+        "queues.NAME.output.tls.server_name",
     ];
     let mut settings = absent_by_default.map(str::to_owned).to_vec();
     collect("", &defaults, &mut settings);

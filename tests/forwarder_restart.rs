@@ -50,6 +50,7 @@ async fn an_upgrade_of_logstash_under_load_loses_nothing() {
     let forwarder = Forwarder::start(
         queue.clone(),
         output,
+        None,
         spool.clone(),
         letters.clone(),
         stop.clone(),

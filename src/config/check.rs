@@ -5,9 +5,10 @@ use std::net::SocketAddr;
 
 use toml::{Table, Value};
 
-use super::{Config, Limits, Output, check_redis};
+use super::{Config, Confirm, Limits, Output, Protocol, check_redis};
 use crate::batch::QueueName;
 use crate::record;
+use crate::tls;
 
 pub(super) type Finding = (String, String);
 
@@ -213,6 +214,7 @@ fn check_output(name: &QueueName, output: &Output, found: &mut Vec<Finding>) {
             ),
         );
     }
+    check_tls(output, &mut say);
     if !(1..=MAX_CONNECTIONS).contains(&output.connections) {
         say(
             "connections",
@@ -221,8 +223,29 @@ fn check_output(name: &QueueName, output: &Output, found: &mut Vec<Finding>) {
     }
 }
 
+fn check_tls(output: &Output, say: &mut impl FnMut(&str, String)) {
+    let client = match tls::Client::load(&output.tls) {
+        Ok(Some(client)) => client,
+        Ok(None) => return,
+        Err(error) => return say(error.setting(&output.tls), error.to_string()),
+    };
+    for (host, _) in output.hosts.iter().filter_map(|host| split_host(host)) {
+        if let Err(error) = client.name_of(host) {
+            say(
+                "hosts",
+                format!("{error}; or name the one it is for: tls.server_name"),
+            );
+        }
+    }
+    if output.protocol == Protocol::JsonLines && output.confirm == Confirm::Close {
+        let what = "over TLS nobody has shown that a close means that Logstash has everything; \
+            use protocol = \"lumberjack\" or \"http\", or confirm = \"written\", which is lossy";
+        say("confirm", what.into());
+    }
+}
+
 /// `host:port` in its parts, without the brackets of an IPv6 address.
-pub(super) fn split_host(text: &str) -> Option<(&str, u16)> {
+pub(crate) fn split_host(text: &str) -> Option<(&str, u16)> {
     let (host, port) = text.rsplit_once(':')?;
     let port = port.parse().ok().filter(|port| *port != 0)?;
     let bracketed = host.strip_prefix('[').and_then(|h| h.strip_suffix(']'));

@@ -27,7 +27,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::batch::QueueName;
 use crate::spool::journal::Sync;
+use crate::tls;
 
+pub(crate) use check::split_host;
 pub use diff::Change;
 pub use listeners::{Listener, ListenerKind};
 pub use load::{ConfigError, Origin, Problem, Sources};
@@ -371,6 +373,8 @@ pub struct Output {
     /// Whether the hosts are reached directly, with nothing between that picks
     /// one of several: the user's own word for it.
     pub direct: bool,
+    /// `[queues.NAME.output.tls]`
+    pub tls: tls::ClientSettings,
 }
 
 impl Default for Output {
@@ -383,6 +387,7 @@ impl Default for Output {
             ordered: false,
             event_id: true,
             direct: false,
+            tls: tls::ClientSettings::default(),
         }
     }
 }

@@ -7,6 +7,7 @@ use toml::{Table, Value};
 
 use super::{ArchivePlace, Config, Queue, Redis, Secret, Tcp};
 use crate::batch::QueueName;
+use crate::tls::ClientSettings;
 
 /// A key's place: `["queues", "logstash", "output", "hosts"]`.
 pub(super) type Path = Vec<String>;
@@ -21,7 +22,7 @@ pub(super) struct Schema(Table);
 impl Schema {
     pub(super) fn new() -> Self {
         let mut sample = Config {
-            queues: BTreeMap::from([(QueueName::default(), Queue::default())]),
+            queues: BTreeMap::from([(QueueName::default(), queue())]),
             ..Config::default()
         };
         sample.admin.token = Some(Secret::new(""));
@@ -90,6 +91,19 @@ fn fill(redis: &mut Redis) {
     redis.ca_file = Some("".into());
     redis.cert_file = Some("".into());
     redis.key_file = Some("".into());
+}
+
+/// A queue that has every setting.
+fn queue() -> Queue {
+    let mut queue = Queue::default();
+    queue.output.tls = ClientSettings {
+        enabled: true,
+        ca_file: Some("".into()),
+        cert_file: Some("".into()),
+        key_file: Some("".into()),
+        server_name: Some("".into()),
+    };
+    queue
 }
 
 fn is_named(path: &[String]) -> bool {

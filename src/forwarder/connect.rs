@@ -5,9 +5,13 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use rustix::io::Errno;
+use rustls::ClientConnection;
+use rustls::pki_types::ServerName;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
+
+use crate::tls;
 
 /// Dead peers of idle connections are found within a minute. Blocked ones answer
 /// keepalives and zero-window probes, and live. TCP_USER_TIMEOUT would reset a
@@ -29,6 +33,44 @@ pub(super) enum ConnectError {
     /// No answer.
     #[error("cannot connect: no answer within {0:?}")]
     Silent(Duration),
+    /// It listens, and does not speak TLS as it should: the certificate is not
+    /// trusted or for another name, ours is not taken, or it is no TLS at all.
+    #[error("no TLS: {0}")]
+    Handshake(io::Error),
+    /// It listens, and does not answer in TLS.
+    #[error("no TLS: no answer within {0:?}")]
+    NoHandshake(Duration),
+}
+
+/// Where a connection leads, and with which TLS.
+#[derive(Debug, Clone)]
+pub(super) struct Target {
+    pub(super) address: SocketAddr,
+    tls: Option<(tls::Client, ServerName<'static>)>,
+}
+
+impl Target {
+    #[cfg(test)]
+    pub(super) fn plain(address: SocketAddr) -> Self {
+        Self { address, tls: None }
+    }
+
+    /// `host` is the name of the configuration, without the port.
+    pub(super) fn new(
+        address: SocketAddr,
+        host: &str,
+        tls: Option<&tls::Client>,
+    ) -> Result<Self, tls::TlsError> {
+        let with_name = |tls: &tls::Client| Ok((tls.clone(), tls.name_of(host)?));
+        let tls = tls.map(with_name).transpose()?;
+        Ok(Self { address, tls })
+    }
+
+    pub(super) fn session(&self) -> Result<Option<ClientConnection>, ConnectError> {
+        let begin = |(tls, name): &(tls::Client, ServerName<'static>)| tls.session(name.clone());
+        let begun = self.tls.as_ref().map(begin).transpose();
+        begun.map_err(|error| ConnectError::Handshake(io::Error::other(error)))
+    }
 }
 
 impl From<io::Error> for ConnectError {

@@ -1,20 +1,22 @@
 //! A connection on which nobody answers: bytes go out, and all that can come in is
-//! the end.
+//! the end. Over TLS alerts can come in, too, and end it.
+
+mod secured;
 
 use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use rustix::net::RecvFlags;
 use socket2::SockRef;
 use tokio::io::Interest;
 use tokio::net::TcpStream;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout, timeout_at};
 
-use super::connect::{ConnectError, connect};
+use super::connect::{ConnectError, Target, connect};
 use super::outcome::Unknown;
 use super::vigil::Vigil;
+use secured::{Secured, receive};
 
 /// Reads in one look before it is called open all the same: a peer that floods
 /// us must not hold us.
@@ -32,20 +34,28 @@ pub(super) enum Seen {
 #[derive(Debug)]
 pub(super) struct Connection {
     stream: TcpStream,
+    secured: Option<Secured>,
     peer: SocketAddr,
     opened: Instant,
     ignored: AtomicU64,
 }
 
 impl Connection {
-    pub(super) async fn open(
-        address: SocketAddr,
-        patience: Duration,
-    ) -> Result<Self, ConnectError> {
-        let stream = connect(address, patience).await?;
+    /// With its TLS, if `target` has one; all of it within `patience`.
+    pub(super) async fn open(target: &Target, patience: Duration) -> Result<Self, ConnectError> {
+        let deadline = Instant::now() + patience;
+        let stream = connect(target.address, patience).await?;
+        let secured = target.session()?.map(Secured::new);
+        if let Some(secured) = &secured {
+            timeout_at(deadline, secured.handshake(&stream))
+                .await
+                .map_err(|_| ConnectError::NoHandshake(patience))?
+                .map_err(ConnectError::Handshake)?;
+        }
         Ok(Self {
             peer: stream.peer_addr()?,
             stream,
+            secured,
             opened: Instant::now(),
             ignored: AtomicU64::new(0),
         })
@@ -78,17 +88,23 @@ impl Connection {
     pub(super) fn look(&self) -> io::Result<Seen> {
         let mut scrap = [0; 1024];
         for _ in 0..READS_PER_LOOK {
-            match rustix::net::recv(&self.stream, &mut scrap, RecvFlags::DONTWAIT) {
-                Ok((_, 0)) => return Ok(Seen::Closed),
-                Ok((_, n)) => {
+            match self.receive(&mut scrap) {
+                Ok(0) => return Ok(Seen::Closed),
+                Ok(n) => {
                     self.ignored.fetch_add(n as u64, Ordering::Relaxed);
                 }
-                Err(rustix::io::Errno::INTR) => {}
-                Err(rustix::io::Errno::AGAIN) => return Ok(Seen::Open),
-                Err(error) => return Err(error.into()),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Seen::Open),
+                Err(error) => return Err(error),
             }
         }
         Ok(Seen::Open)
+    }
+
+    fn receive(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        match &self.secured {
+            None => receive(&self.stream, buffer),
+            Some(secured) => secured.receive(&self.stream, buffer),
+        }
     }
 
     /// Waits until something arrives, at most for `patience`.
@@ -140,8 +156,9 @@ impl Connection {
         mut bytes: &[u8],
         vigil: &Vigil<'_>,
     ) -> Result<(), Unknown> {
-        while !bytes.is_empty() {
-            match self.stream.try_write(bytes) {
+        loop {
+            match self.try_write(bytes) {
+                Ok(0) if bytes.is_empty() => return Ok(()),
                 Ok(n) => bytes = &bytes[n..],
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     tokio::select! {
@@ -156,10 +173,19 @@ impl Connection {
                 Err(error) => return Err(Unknown::Reset(error)),
             }
         }
-        Ok(())
     }
 
-    /// Ends our side: FIN goes out behind the last byte.
+    /// Gives some of `bytes` to the kernel; with none left, what TLS still holds.
+    fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
+        match &self.secured {
+            None if bytes.is_empty() => Ok(0),
+            None => self.stream.try_write(bytes),
+            Some(secured) => secured.try_write(&self.stream, bytes),
+        }
+    }
+
+    /// Ends our side: FIN goes out behind the last byte. Without TLS only: what a
+    /// close proves over TLS was not measured, and `config` refuses it.
     pub(super) fn half_close(&self) -> io::Result<()> {
         SockRef::from(&self.stream).shutdown(std::net::Shutdown::Write)
     }
@@ -177,6 +203,14 @@ impl Connection {
         match self.stream.take_error()? {
             Some(error) => Err(error),
             None => Ok(forgotten),
+        }
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        if let Some(secured) = &self.secured {
+            secured.farewell(&self.stream);
         }
     }
 }

@@ -8,10 +8,12 @@ use tokio::net::lookup_host;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout};
 
+use super::connect::Target;
 use super::endpoint::Endpoint;
 use super::lane;
 use super::status::HostStatus;
 use super::work::Work;
+use crate::config::split_host;
 use crate::log::Complaints;
 
 /// Least time between two look-ups of a name whose endpoints fail.
@@ -134,11 +136,17 @@ impl Host {
         Endpoint::new(
             work.queue.clone(),
             self.name.clone(),
-            address,
+            self.target(work, address),
             &work.timing,
             work.stop.child_token(),
             self.refresh.clone(),
         )
+    }
+
+    fn target(&self, work: &Work, address: SocketAddr) -> Target {
+        let host = split_host(&self.name).map_or(self.name.as_str(), |(host, _)| host);
+        Target::new(address, host, work.tls.as_ref())
+            .expect("invariant: `config` takes only hosts that a certificate can name")
     }
 
     fn complain(&self, work: &Work, error: String) {

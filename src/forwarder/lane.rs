@@ -236,7 +236,7 @@ impl Lane {
         if !unknown.blames_what_was_sent() || self.work.give_up.is_cancelled() {
             return false;
         }
-        self.endpoint.dial(self.work.timing.answer).await.is_ok()
+        self.endpoint.answers(self.work.timing.answer).await.is_ok()
     }
 
     /// The peer ended a session on which nothing was sent. It may end idle ones; if

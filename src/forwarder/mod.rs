@@ -11,7 +11,7 @@
 //! | failure | does |
 //! | --- | --- |
 //! | name does not resolve | known addresses are kept; asked again |
-//! | connect refused, no answer | endpoint backs off, 0.1 to 30 s with full jitter |
+//! | connect refused, no answer, no TLS | endpoint backs off, 0.1 to 30 s with full jitter |
 //! | no port, file or buffer left here | everything goes slower; no failure of the endpoint |
 //! | peer takes nothing | shown as blocked, waited for without limit; every 30 s a connect asks whether it lives |
 //! | connection lost, not confirmed | all batches of the stretch go back to their old place, as possible duplicates |
@@ -89,6 +89,7 @@ use crate::batch::QueueName;
 use crate::config::Output;
 use crate::dead_letter::DeadLetters;
 use crate::spool::Spool;
+use crate::tls;
 use host::Host;
 use suspects::Suspects;
 use timing::Timing;
@@ -104,20 +105,22 @@ pub struct Forwarder {
 
 impl Forwarder {
     /// Starts to send what `spool` holds for `queue`, in tasks of its own, until
-    /// `stop`. Never fails: hosts that are not there are waited for.
+    /// `stop`. `tls` was loaded from `output.tls`. Never fails: hosts that are not there are waited for.
     pub fn start(
         queue: QueueName,
         output: Output,
+        tls: Option<tls::Client>,
         spool: Spool,
         letters: DeadLetters,
         stop: CancellationToken,
     ) -> Self {
-        Self::start_with(queue, output, spool, letters, stop, Timing::default())
+        Self::start_with(queue, output, tls, spool, letters, stop, Timing::default())
     }
 
     fn start_with(
         queue: QueueName,
         output: Output,
+        tls: Option<tls::Client>,
         spool: Spool,
         letters: DeadLetters,
         stop: CancellationToken,
@@ -130,6 +133,7 @@ impl Forwarder {
                 terms: Terms::of(&queue, &output, &timing),
                 queue,
                 output,
+                tls,
                 spool,
                 letters,
                 timing,

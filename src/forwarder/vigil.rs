@@ -44,9 +44,9 @@ impl Vigil<'_> {
     }
 
     async fn ask_whether_alive(&self) -> Result<(), ConnectError> {
-        match self.link.endpoint().dial(self.timing.connect).await {
+        match self.link.endpoint().answers(self.timing.connect).await {
             // Our own trouble says nothing about the peer.
-            Ok(_) | Err(ConnectError::Local(_)) => Ok(()),
+            Ok(()) | Err(ConnectError::Local(_)) => Ok(()),
             Err(error) => Err(error),
         }
     }

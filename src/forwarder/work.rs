@@ -13,11 +13,13 @@ use crate::config::Output;
 use crate::dead_letter::DeadLetters;
 use crate::log::SharedComplaints;
 use crate::spool::Spool;
+use crate::tls;
 
 #[derive(Debug)]
 pub(super) struct Work {
     pub(super) queue: QueueName,
     pub(super) output: Output,
+    pub(super) tls: Option<tls::Client>,
     pub(super) terms: Terms,
     pub(super) spool: Spool,
     pub(super) letters: DeadLetters,

@@ -10,6 +10,7 @@ use crate::config::{Config, Output};
 use crate::dead_letter::DeadLetters;
 use crate::forwarder::{Forwarder, Status};
 use crate::spool::Spool;
+use crate::tls::{self, TlsError};
 
 pub(super) struct Forwarders {
     spool: Spool,
@@ -22,41 +23,63 @@ pub(super) struct Forwarders {
 #[derive(Clone)]
 struct Running {
     forwarder: Forwarder,
+    output: Output,
+    tls: Option<tls::Client>,
     /// Ends this one.
     stop: CancellationToken,
 }
 
 impl Forwarders {
-    /// Starts one for each queue.
+    /// Starts one for each queue; none if the files of one of them cannot be used.
     pub(super) fn start(
         config: &Config,
         spool: &Spool,
         letters: &DeadLetters,
         closing: &CancellationToken,
-    ) -> Self {
+    ) -> Result<Self, TlsError> {
         let forwarders = Self {
             spool: spool.clone(),
             letters: letters.clone(),
             closing: closing.clone(),
             running: Mutex::default(),
         };
+        let mut loaded = Vec::new();
         for (queue, settings) in &config.queues {
-            forwarders.begin(queue, &settings.output);
+            let tls = tls::Client::load(&settings.output.tls)?;
+            loaded.push((queue, &settings.output, tls));
         }
-        forwarders
+        for (queue, output, tls) in loaded {
+            forwarders.begin(queue, output, tls);
+        }
+        Ok(forwarders)
     }
 
-    /// Sends what is in `queue` by `output` from now on. The old forwarder has
+    /// Sends what is in `queue` by `output` from now on, if that is another one or
+    /// the files of its TLS were replaced. The old forwarder has
     /// settled or given back all it had in hand before the new one leases, so
     /// that `ordered` holds across the two. How long that takes is bounded by
     /// the forwarder itself. Dropped half-way, the queue stands still.
     pub(super) async fn exchange(&self, queue: &QueueName, output: &Output) {
+        let tls = match tls::Client::load(&output.tls) {
+            Ok(tls) => tls,
+            // They were good when the settings were read, a moment ago.
+            Err(error) => {
+                tracing::error!(%queue, "its output stays as it was: {error}");
+                return;
+            }
+        };
         let old = self.running().get(queue).cloned();
         if let Some(old) = old {
+            if old.output == *output && old.tls == tls {
+                return;
+            }
+            if old.output == *output {
+                tracing::info!(%queue, "the files of the output's TLS were replaced: connecting anew");
+            }
             old.stop.cancel();
             old.forwarder.join().await;
         }
-        self.begin(queue, output);
+        self.begin(queue, output, tls);
     }
 
     pub(super) fn status(&self) -> Vec<Status> {
@@ -72,16 +95,22 @@ impl Forwarders {
         }
     }
 
-    fn begin(&self, queue: &QueueName, output: &Output) {
+    fn begin(&self, queue: &QueueName, output: &Output, tls: Option<tls::Client>) {
         let stop = self.closing.child_token();
         let forwarder = Forwarder::start(
             queue.clone(),
             output.clone(),
+            tls.clone(),
             self.spool.clone(),
             self.letters.clone(),
             stop.clone(),
         );
-        let running = Running { forwarder, stop };
+        let running = Running {
+            forwarder,
+            output: output.clone(),
+            tls,
+            stop,
+        };
         self.running().insert(queue.clone(), running);
     }
 

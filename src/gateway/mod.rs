@@ -48,6 +48,7 @@ use crate::receiver::Intake;
 use crate::spool::Spool;
 use crate::spool::journal::{self, Journal, OpenError};
 use crate::status::Status;
+use crate::tls::TlsError;
 
 /// Longer than a receiver's and a forwarder's own bounds.
 const STAGES_PATIENCE: Duration = Duration::from_secs(13);
@@ -91,6 +92,9 @@ pub enum StartError {
     /// The spool in Redis is configured, and not there yet.
     #[error("spool.kind = \"redis\" is not there yet; set \"journal\"")]
     NoRedis,
+    /// The files of an output's TLS cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The spool or the dead letters do not open.
     #[error("cannot open the {what} in {}: {error}", folder.display())]
     Open {
@@ -119,7 +123,7 @@ impl Gateway {
         let config = shared.config();
         let (spool, letters) = open(config.clone()).await?;
         let closing = CancellationToken::new();
-        let forwarders = Arc::new(Forwarders::start(&config, &spool, &letters, &closing));
+        let forwarders = Arc::new(Forwarders::start(&config, &spool, &letters, &closing)?);
         shared.opened(Stages {
             spool: spool.clone(),
             letters: letters.clone(),

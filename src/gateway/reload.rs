@@ -4,7 +4,7 @@
 //! | --- | --- |
 //! | `limits.max_event_bytes`, `.max_batch_bytes`, `.max_batch_events` | hold from the next batch on; `max_batch_bytes` grows at most to what it was at the start, for which the gRPC transport was made |
 //! | `admin.token` | holds from the next request on |
-//! | `queues.NAME.output.*` | the queue's forwarder finishes or gives back what it has in hand; then one with the new output starts. Not if `ordered` changes and the spool is in Redis, which was told at the start whether other gateways may hold leases |
+//! | `queues.NAME.output.*`, and the files of its TLS | the queue's forwarder finishes or gives back what it has in hand; then one with the new output starts. Not if `ordered` changes and the spool is in Redis, which was told at the start whether other gateways may hold leases |
 //! | all others | take effect after a restart |
 //!
 //! What would hold now has to fit what holds already: a change that fits only
@@ -33,16 +33,12 @@ impl Gateway {
     /// Dropped before that, it leaves queues that nobody sends: only a stop may
     /// follow.
     pub async fn reload(&mut self, wanted: &Config) -> Reloaded {
-        let before = self.shared.config();
-        let (config, reloaded) = plan(&before, wanted, self.most_batch_bytes);
+        let (config, reloaded) = plan(&self.shared.config(), wanted, self.most_batch_bytes);
         let config = Arc::new(config);
         self.intake.set_limits(receivers::limits(&config));
         self.shared.set_config(config.clone());
-        let changed = config.queues.iter().filter(|(name, queue)| {
-            let before = before.queues.get(*name);
-            before.is_some_and(|before| before.output != queue.output)
-        });
-        let exchanges = changed.map(|(name, queue)| self.forwarders.exchange(name, &queue.output));
+        let queues = config.queues.iter();
+        let exchanges = queues.map(|(name, queue)| self.forwarders.exchange(name, &queue.output));
         join_all(exchanges).await;
         reloaded
     }

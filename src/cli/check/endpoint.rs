@@ -8,11 +8,15 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, lookup_host};
 use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
 
 use super::Finding;
-use crate::config::{Config, Confirm, Output};
+use crate::config::{Config, Confirm, Output, split_host};
+use crate::tls;
 
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How soon a server says that it does not take our certificate.
+const REFUSAL: Duration = Duration::from_millis(300);
 
 /// Every address of every queue.
 pub(super) fn check(config: &Config) -> Vec<Finding> {
@@ -49,12 +53,12 @@ async fn check_host(title: &str, host: &str, output: &Output) -> Vec<Finding> {
     };
     let mut found = Vec::new();
     for address in addresses {
-        found.push(check_address(&format!("{title} ({address})"), address, output).await);
+        found.push(check_address(&format!("{title} ({address})"), host, address, output).await);
     }
     found
 }
 
-async fn check_address(title: &str, address: SocketAddr, output: &Output) -> Finding {
+async fn check_address(title: &str, host: &str, address: SocketAddr, output: &Output) -> Finding {
     let stream = match within(TcpStream::connect(address)).await {
         Ok(stream) => stream,
         Err(error) => {
@@ -63,6 +67,12 @@ async fn check_address(title: &str, address: SocketAddr, output: &Output) -> Fin
             ));
         }
     };
+    if output.tls.enabled {
+        return match within(handshake(stream, host, output)).await {
+            Ok(()) => Finding::Good(format!("{title}: answers, and is trusted")),
+            Err(error) => Finding::Bad(format!("{title}: no TLS: {error}")),
+        };
+    }
     if output.confirm == Confirm::Written {
         return Finding::Good(format!("{title}: answers"));
     }
@@ -74,6 +84,23 @@ async fn check_address(title: &str, address: SocketAddr, output: &Output) -> Fin
         Err(error) => Finding::Bad(format!(
             "{title}: does not close after a half-close ({error}); confirm = \"close\" cannot work with it"
         )),
+    }
+}
+
+/// Whether it speaks TLS as the settings ask for. A server of TLS 1.3 says only after
+/// the handshake that it wants another certificate of us, if it does so at once.
+async fn handshake(stream: TcpStream, host: &str, output: &Output) -> io::Result<()> {
+    let client = tls::Client::load(&output.tls).map_err(io::Error::other)?;
+    let Some(client) = client else {
+        return Ok(());
+    };
+    let name = client.name_of(split_host(host).map_or(host, |(host, _)| host));
+    let name = name.map_err(io::Error::other)?;
+    let connector = TlsConnector::from(client.config());
+    let mut stream = connector.connect(name, stream).await?;
+    match timeout(REFUSAL, stream.read(&mut [0; 1])).await {
+        Ok(Err(refused)) => Err(refused),
+        _ => Ok(()),
     }
 }
 
@@ -102,7 +129,7 @@ mod tests {
             let (stream, _) = listener.accept().await.expect("accepted");
             answer(stream).await;
         };
-        tokio::join!(check_address("it", address, &output), peer).0
+        tokio::join!(check_address("it", "it", address, &output), peer).0
     }
 
     #[tokio::test]
@@ -126,7 +153,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("bound");
         let address = listener.local_addr().expect("an address");
         drop(listener);
-        let finding = check_address("it", address, &Output::default()).await;
+        let finding = check_address("it", "it", address, &Output::default()).await;
         assert!(matches!(finding, Finding::Warning(what) if what.contains("will wait")));
     }
 }

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::backoff::Backoff;
-use super::connect::ConnectError;
+use super::connect::{ConnectError, Target, connect};
 use super::connection::Connection;
 use super::outcome::Unknown;
 use super::status::{EndpointState, EndpointStatus};
@@ -28,6 +28,7 @@ pub(super) struct Endpoint {
     /// `host:port` as configured.
     host: String,
     pub(super) address: SocketAddr,
+    target: Target,
     /// `address` as text: the label of its metrics.
     pub(super) label: String,
     /// Held by the one connection that proves the endpoint, while the others wait.
@@ -134,7 +135,7 @@ impl Endpoint {
     pub(super) fn new(
         queue: QueueName,
         host: String,
-        address: SocketAddr,
+        target: Target,
         timing: &Timing,
         stop: CancellationToken,
         refresh: Arc<Notify>,
@@ -142,8 +143,9 @@ impl Endpoint {
         Self {
             queue,
             host,
-            address,
-            label: address.to_string(),
+            address: target.address,
+            label: target.address.to_string(),
+            target,
             gate: Gate::new(()),
             trial: Arc::default(),
             stop,
@@ -158,7 +160,13 @@ impl Endpoint {
 
     /// Opens a connection: the one place that does.
     pub(super) async fn dial(&self, patience: Duration) -> Result<Connection, ConnectError> {
-        Connection::open(self.address, patience).await
+        Connection::open(&self.target, patience).await
+    }
+
+    /// Whether it listens. No TLS: the kernel answers for a Logstash that is
+    /// blocked, and only Logstash itself answers in TLS.
+    pub(super) async fn answers(&self, patience: Duration) -> Result<(), ConnectError> {
+        connect(self.address, patience).await.map(drop)
     }
 
     /// When it may be tried again.

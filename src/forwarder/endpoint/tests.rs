@@ -14,7 +14,7 @@ fn endpoint() -> Endpoint {
     Endpoint::new(
         QueueName::default(),
         address.to_string(),
-        address,
+        Target::plain(address),
         &Timing::default(),
         stop,
         refresh,

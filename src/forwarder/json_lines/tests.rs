@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::confirm::by_close;
 use super::probe::{Probed, probe};
 use super::written::by_kernel;
+use crate::forwarder::connect::Target;
 use crate::forwarder::connection::{Connection, Seen};
 use crate::forwarder::endpoint::{Endpoint, Link, LinkState};
 use crate::forwarder::logstash::{DEADLINE, Fault, Logstash, Script};
@@ -37,7 +38,14 @@ impl Sender {
         let queue = crate::batch::QueueName::default();
         let address = logstash.address();
         let host = address.to_string();
-        let endpoint = Endpoint::new(queue, host, address, &timing, stop, Default::default());
+        let endpoint = Endpoint::new(
+            queue,
+            host,
+            Target::plain(address),
+            &timing,
+            stop,
+            Default::default(),
+        );
         let endpoint = Arc::new(endpoint);
         Self {
             logstash,
@@ -55,7 +63,7 @@ impl Sender {
     }
 
     async fn connect(&self) -> Connection {
-        let connection = Connection::open(self.logstash.address(), DEADLINE).await;
+        let connection = Connection::open(&Target::plain(self.logstash.address()), DEADLINE).await;
         self.link.shows(LinkState::Open);
         connection.expect("connects")
     }
@@ -164,7 +172,9 @@ async fn a_fin_while_bytes_are_unacknowledged_is_unknown() {
         .await
         .expect("bound");
     let address = listener.local_addr().expect("bound");
-    let connection = Connection::open(address, DEADLINE).await.expect("connects");
+    let connection = Connection::open(&Target::plain(address), DEADLINE)
+        .await
+        .expect("connects");
     let (mut peer, _) = listener.accept().await.expect("accepts");
     let much = vec![b' '; MUCH];
     let vigil = sender.vigil();
@@ -246,7 +256,9 @@ async fn data_from_the_peer_changes_nothing() {
 async fn a_look_sees_a_close_that_the_runtime_has_not_heard_of() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("bound");
     let address = listener.local_addr().expect("bound");
-    let connection = Connection::open(address, DEADLINE).await.expect("connects");
+    let connection = Connection::open(&Target::plain(address), DEADLINE)
+        .await
+        .expect("connects");
     assert_eq!(connection.look().expect("looks"), Seen::Open);
     drop(listener.accept().expect("accepts"));
     // Nothing is awaited here: the runtime's only thread does not turn.
@@ -269,7 +281,7 @@ async fn an_empty_half_close_tells_a_receiver_that_closes_from_one_that_does_not
     let endpoint = Endpoint::new(
         crate::batch::QueueName::default(),
         address.to_string(),
-        address,
+        Target::plain(address),
         &sender.timing,
         CancellationToken::new(),
         Default::default(),

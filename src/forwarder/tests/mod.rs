@@ -7,6 +7,7 @@ mod failures;
 mod leasing;
 mod ordered;
 mod poison;
+mod secured;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -21,10 +22,11 @@ use super::logstash::{DEADLINE, Logstash, Script};
 use super::timing::Timing;
 use super::{EndpointState, EndpointStatus, Forwarder};
 use crate::batch::{Batch, BatchId, QueueName, UnixMillis};
-use crate::config::Output;
+use crate::config::{Confirm, Output};
 use crate::dead_letter::DeadLetters;
 use crate::spool::journal::{Journal, Options, Sync};
 use crate::spool::{QueueStats, Spool};
+use crate::tls;
 
 /// A queue with its spool, and a forwarder that is quicker than in earnest.
 struct Queue {
@@ -68,6 +70,7 @@ impl Queue {
         self.forwarder = Some(Forwarder::start_with(
             QueueName::default(),
             self.output.clone(),
+            tls::Client::load(&self.output.tls).expect("files"),
             self.spool.clone(),
             self.letters.clone(),
             self.stop.clone(),
