@@ -5,10 +5,10 @@ mod redis_support;
 use std::time::{Duration, Instant};
 
 use deadpool_redis::redis::{cmd, pipe};
-use redis_support::PATIENCE;
 use redis_support::cluster::Cluster;
+use redis_support::{PATIENCE, RedisServer, ServerKind};
 use stashgate::spool::redis::nodes::facts::Facts;
-use stashgate::spool::redis::nodes::{Conn, Fault, Nodes, ServerOptions};
+use stashgate::spool::redis::nodes::{Address, Conn, Fault, Nodes, ServerOptions};
 
 /// Lists that happen to be spread over all three masters.
 const LISTS: [&str; 4] = ["logstash.0", "logstash.1", "logstash.2", "logstash.3"];
@@ -76,6 +76,9 @@ async fn each_list_goes_to_its_own_master_and_follows_it_through_failovers() {
     assert_ne!(conn.address().to_string(), cluster.nodes[dead].address());
     let length: u64 = cluster.nodes[cluster.master_of(list)].ask(&["LLEN", list]);
     assert_eq!(length, 2);
+    let pools = nodes.pools();
+    let of_the_dead = |(address, _): &(Address, _)| address.port == cluster.nodes[dead].port();
+    assert!(!pools.iter().any(of_the_dead), "{pools:?}");
 }
 
 #[tokio::test]
@@ -123,6 +126,21 @@ async fn a_slot_that_is_moved_is_followed_and_while_it_moves_nothing_is_half_don
     assert!(faults.len() < 20, "{faults:?}");
     let length: u64 = cluster.nodes[to].ask(&["LLEN", list]);
     assert_eq!(length, 2);
+}
+
+#[tokio::test]
+async fn a_node_that_is_cut_off_and_knows_nobody_is_not_asked_for_ever() {
+    let cluster = Cluster::start();
+    let lonely = RedisServer::start_as(ServerKind {
+        more: vec!["cluster-enabled yes".to_owned()],
+        ..ServerKind::default()
+    });
+    let nodes = Nodes::new(&ServerOptions {
+        cluster: vec![lonely.address(), cluster.nodes[0].address()],
+        ..ServerOptions::default()
+    });
+    let (_, faults) = push(&nodes.expect("settings"), LISTS[0]).await;
+    assert!(!faults.is_empty(), "the lonely one was asked first");
 }
 
 /// The move of a slot, step by step as `redis-cli --cluster reshard` does it.

@@ -5,7 +5,7 @@ mod redis_support;
 use std::time::{Duration, Instant};
 
 use deadpool_redis::redis::{cmd, pipe};
-use redis_support::sentinel::{self, Sentinel};
+use redis_support::sentinel::{self, Sentinel, Watcher};
 use redis_support::tls::Certificates;
 use redis_support::{PATIENCE, RedisServer, ServerKind};
 use stashgate::spool::redis::nodes::facts::{Facts, Memory};
@@ -390,4 +390,24 @@ async fn sentinels_with_a_password_and_without_such_a_master() {
         assert!(matches!(fault, Fault::Refused(_)), "{fault}");
         assert!(fault.to_string().contains(words), "{fault}");
     }
+}
+
+#[tokio::test]
+async fn a_sentinel_that_names_a_replica_is_not_believed() {
+    let (old, new) = (RedisServer::start(), RedisServer::start());
+    // Alone, so that it cannot replace the master by itself.
+    let watcher = Watcher::start(old.port(), None);
+    let nodes = Nodes::new(&ServerOptions {
+        sentinels: vec![watcher.address()],
+        sentinel_master: sentinel::MASTER.to_owned(),
+        ..ServerOptions::default()
+    });
+    let nodes = nodes.expect("settings");
+    push(&nodes, "q").await;
+    let port = new.port().to_string();
+    let _: String = old.ask(&["REPLICAOF", "127.0.0.1", &port]);
+    nodes.suspect("q", &Fault::Lost("a reason to look again".to_owned()));
+    let fault = nodes.connect("q").await.expect_err("a replica");
+    assert!(matches!(fault, Fault::NotNow(_)), "{fault}");
+    assert!(fault.to_string().contains("calls itself slave"), "{fault}");
 }

@@ -8,7 +8,7 @@ pub(crate) mod sentinel;
 pub(crate) mod tls;
 pub(crate) mod valkey;
 
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -92,6 +92,18 @@ impl RedisServer {
         }
     }
 
+    /// Kills it and starts it again with the settings that it wrote
+    /// down (`CONFIG REWRITE`); returns as soon as it takes connections, while it
+    /// still loads its data.
+    pub(crate) fn restart_while_loading(&mut self) {
+        self.kill();
+        let config = self.folder.path().join("redis.conf");
+        self.launch(&config);
+        eventually("it takes connections", || {
+            TcpStream::connect(("127.0.0.1", self.port)).is_ok()
+        });
+    }
+
     /// Ends the process as a crash does (SIGKILL).
     pub(crate) fn kill(&mut self) {
         if let Some(mut process) = self.process.take() {
@@ -169,16 +181,21 @@ impl RedisServer {
 
     /// Whether it came up; it does not when another one has the port.
     fn spawn(&mut self) -> bool {
-        std::fs::write(self.folder.path().join("redis.conf"), self.config()).expect("written");
+        let config = self.folder.path().join("redis.conf");
+        std::fs::write(&config, self.config()).expect("written");
+        self.launch(&config);
+        self.comes_up()
+    }
+
+    fn launch(&mut self, config: &Path) {
         let process = Command::new(&self.kind.program)
-            .arg(self.folder.path().join("redis.conf"))
+            .arg(config)
             .current_dir(self.folder.path())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn();
         self.process = Some(process.unwrap_or_else(|error| missing(&self.kind.program, &error)));
-        self.comes_up()
     }
 
     fn config(&self) -> String {

@@ -17,7 +17,7 @@ pub(crate) struct Sentinel {
 
 /// A Sentinel's process.
 #[derive(Debug)]
-struct Watcher {
+pub(crate) struct Watcher {
     _folder: tempfile::TempDir,
     port: u16,
     process: Child,
@@ -115,7 +115,8 @@ impl Sentinel {
 }
 
 impl Watcher {
-    fn start(master: u16, password: Option<&str>) -> Self {
+    /// Starts one of three that watch the server on the port `master`.
+    pub(crate) fn start(master: u16, password: Option<&str>) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let port = free_port();
         let file = folder.path().join("sentinel.conf");
@@ -134,6 +135,13 @@ impl Watcher {
             port,
             process,
         }
+    }
+}
+
+impl Watcher {
+    /// Host and port.
+    pub(crate) fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
     }
 }
 

@@ -114,15 +114,6 @@ impl Fault {
         }
     }
 
-    /// Slot and address of a `MOVED`.
-    pub(super) fn moved_to(&self) -> Option<(u16, &str)> {
-        let Self::Elsewhere(words) = self else {
-            return None;
-        };
-        let mut words = words.strip_prefix("MOVED ")?.split_ascii_whitespace();
-        Some((words.next()?.parse().ok()?, words.next()?))
-    }
-
     /// Whether the connection on which it happened is of no more use.
     pub(super) fn spoils_connection(&self) -> bool {
         matches!(self, Self::Lost(_) | Self::Unreachable(_))
@@ -199,5 +190,86 @@ fn error_of(answer: &Value) -> Option<&ServerError> {
     match answer {
         Value::ServerError(error) => Some(error),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use deadpool_redis::redis::parse_redis_value;
+
+    /// Errors that the tests with real servers cannot bring about.
+    const REPLIES: [(&str, &str); 9] = [
+        // Redis 6.2 wraps what a script's command was answered.
+        (
+            "ERR Error running script (call to f_6b1bf486c81ceb7edf3c093f4c48582e38c0e791): @user_script:1: @user_script: 1: -OOM command not allowed when used memory > 'maxmemory'.",
+            "Full",
+        ),
+        (
+            "ERR Error running script (call to f_6b1bf486c81ceb7edf3c093f4c48582e38c0e791): @user_script:1: @user_script: 1: -READONLY You can't write against a read only replica.",
+            "Elsewhere",
+        ),
+        (
+            "ERR Error running script (call to f_6b1bf486c81ceb7edf3c093f4c48582e38c0e791): @user_script:1: attempt to index a nil value",
+            "Refused",
+        ),
+        (
+            "EXECABORT Transaction discarded because of: OOM command not allowed when used memory > 'maxmemory'.",
+            "Full",
+        ),
+        (
+            "EXECABORT Transaction discarded because of previous errors.",
+            "Refused",
+        ),
+        (
+            "TRYAGAIN Multiple keys request during rehashing of slot",
+            "NotNow",
+        ),
+        (
+            "MISCONF Errors writing to the AOF file: No space left on device",
+            "NotNow",
+        ),
+        ("DENIED Redis is running in protected mode", "Refused"),
+        ("NEWCODE that nobody knows", "Refused"),
+    ];
+
+    #[test]
+    fn replies_that_no_test_server_gives_are_in_the_table_too() {
+        for (reply, kind) in REPLIES {
+            let fault = format!("{:?}", Fault::of(&error(reply)));
+            assert!(fault.starts_with(&format!("{kind}(")), "{reply}: {fault}");
+        }
+    }
+
+    fn error(reply: &str) -> ServerError {
+        let value = parse_redis_value(format!("-{reply}\r\n").as_bytes());
+        match value.expect("a reply") {
+            Value::ServerError(error) => error,
+            other => panic!("no error: {other:?}"),
+        }
+    }
+
+    fn bad(reply: &str) -> Value {
+        Value::ServerError(error(reply))
+    }
+
+    #[test]
+    fn a_plain_pipeline_that_was_done_in_part_is_lost() {
+        let oom = || bad("OOM command not allowed");
+        assert_eq!(in_pipeline(&[Value::Okay, Value::Nil]), None);
+        let all = in_pipeline(&[oom(), oom()]);
+        assert!(matches!(all, Some(Fault::Full(_))), "{all:?}");
+        let part = in_pipeline(&[Value::Okay, oom()]);
+        assert!(matches!(part, Some(Fault::Lost(_))), "{part:?}");
+    }
+
+    #[test]
+    fn without_multi_each_command_of_a_transaction_stands_for_itself() {
+        let exec = || bad("ERR EXEC without MULTI");
+        let multi = || bad("NOPERM this user has no permissions to run the 'multi' command");
+        let done = in_transaction(&[multi(), Value::Int(1), exec()]);
+        assert!(matches!(done, Some(Fault::Lost(_))), "{done:?}");
+        let none = in_transaction(&[multi(), multi(), exec()]);
+        assert!(matches!(none, Some(Fault::Refused(_))), "{none:?}");
     }
 }

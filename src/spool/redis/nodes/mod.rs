@@ -30,7 +30,8 @@ mod options;
 mod resolve;
 mod slot;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use deadpool_redis::redis::{AsyncConnectionConfig, cmd};
@@ -41,7 +42,6 @@ pub use fault::Fault;
 pub use options::{Address, BadServer, ServerOptions};
 
 use options::{Login, Place, Settings};
-use slot::SLOTS;
 
 /// The servers of a spool: who is master of what, and a pool for each. Cheap to
 /// clone.
@@ -52,6 +52,8 @@ struct Inner {
     options: ServerOptions,
     settings: Settings,
     known: Mutex<Known>,
+    /// How often somebody was asked who is master: each time another one first.
+    asked: AtomicUsize,
 }
 
 /// What was found out, and the pools.
@@ -66,7 +68,7 @@ struct Known {
 /// Who is master, as far as it is known.
 #[derive(Default)]
 struct Masters {
-    /// Of everything, without a cluster.
+    /// Of everything, as the Sentinels say.
     only: Option<Address>,
     /// By slot, in a cluster; empty: to be asked.
     slots: Vec<Option<Address>>,
@@ -87,6 +89,7 @@ impl Nodes {
             settings: Settings::read(options)?,
             options: options.clone(),
             known: Mutex::default(),
+            asked: AtomicUsize::new(0),
         })))
     }
 
@@ -107,12 +110,11 @@ impl Nodes {
             return;
         }
         let mut known = self.known();
-        let slot = slot::of(list);
-        let was = known.masters.get(slot);
-        known.masters.forget();
-        if let Some((slot, to)) = fault.moved_to() {
-            known.masters.moved(slot, was.as_ref(), to);
-        }
+        let was = match &self.0.settings.place {
+            Place::Single(address) => Some(address.clone()),
+            _ => known.masters.get(slot::of(list)),
+        };
+        known.masters = Masters::default();
         // Each idle connection to a server that hangs would cost a timeout.
         if fault.spoils_connection()
             && let Some(pool) = was.and_then(|was| known.pools.get(&was))
@@ -141,19 +143,19 @@ impl Nodes {
             return Ok(address);
         }
         match &self.0.settings.place {
-            Place::Single(address) => {
-                self.known().masters.only = Some(address.clone());
-                Ok(address.clone())
-            }
+            Place::Single(address) => Ok(address.clone()),
             Place::Sentinel { sentinels, master } => {
                 let address = self.ask_sentinels(sentinels, master).await?;
-                self.known().masters.only = Some(address.clone());
+                self.known().found(Masters {
+                    only: Some(address.clone()),
+                    slots: Vec::new(),
+                });
                 Ok(address)
             }
             Place::Cluster(seeds) => {
                 let slots = self.ask_cluster(seeds).await?;
                 let mut known = self.known();
-                known.masters.slots = slots;
+                known.found(Masters { only: None, slots });
                 let master = known.masters.get(slot);
                 master.ok_or_else(|| Fault::NotNow(format!("nobody serves slot {slot}")))
             }
@@ -217,29 +219,25 @@ impl Nodes {
     }
 }
 
+impl Known {
+    /// Servers that are no master any more need no pool: in a cluster whose nodes
+    /// come and go there would be ever more.
+    fn found(&mut self, masters: Masters) {
+        let names: HashSet<&Address> = masters
+            .slots
+            .iter()
+            .chain([&masters.only])
+            .flatten()
+            .collect();
+        self.pools.retain(|address, _| names.contains(address));
+        self.masters = masters;
+    }
+}
+
 impl Masters {
     fn get(&self, slot: u16) -> Option<Address> {
         let of_slot = self.slots.get(usize::from(slot)).cloned().flatten();
         of_slot.or_else(|| self.only.clone())
-    }
-
-    fn forget(&mut self) {
-        self.only = None;
-        self.slots.clear();
-    }
-
-    /// A node said that it moved `slot`. That is newer than what others may say, so
-    /// it holds for that slot until it is suspected too.
-    fn moved(&mut self, slot: u16, was: Option<&Address>, to: &str) {
-        // Without a host it is the one that answered.
-        let to = match (to.strip_prefix(':'), was) {
-            (Some(port), Some(was)) => format!("{}:{port}", was.host),
-            _ => to.to_owned(),
-        };
-        if let Some(address) = Address::parse(&to, 0) {
-            self.slots = vec![None; usize::from(SLOTS)];
-            self.slots[usize::from(slot % SLOTS)] = Some(address);
-        }
     }
 }
 

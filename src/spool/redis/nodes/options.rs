@@ -136,8 +136,7 @@ impl fmt::Display for Address {
 }
 
 impl Address {
-    /// Reads `host`, `host:port`, `[v6]:port`, or a bare `v6:port` as Redis writes
-    /// it in MOVED.
+    /// Reads `host`, `host:port`, `v6`, `[v6]` or `[v6]:port`.
     pub(super) fn parse(text: &str, default_port: u16) -> Option<Self> {
         let bare_v6 = text.parse::<std::net::Ipv6Addr>().is_ok();
         let (host, port) = match text.rsplit_once(':') {

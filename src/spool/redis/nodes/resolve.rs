@@ -1,4 +1,10 @@
 //! Asking Sentinels and cluster nodes who is master.
+//!
+//! The first one that answers is believed, but each time another one is the first to
+//! be asked: one that is cut off from the others may know only the past, and would
+//! lead to the same dead end for ever.
+
+use std::sync::atomic::Ordering::Relaxed;
 
 use deadpool_redis::redis::{Value, cmd, from_redis_value};
 
@@ -14,10 +20,10 @@ impl Nodes {
         master: &str,
     ) -> Result<Address, Fault> {
         let mut fault = Fault::Unreachable("no Sentinel is configured".to_owned());
-        for sentinel in sentinels {
+        for sentinel in self.in_turn(sentinels.iter().collect()) {
             match self.ask_sentinel(sentinel, master).await {
                 Ok(address) => return Ok(address),
-                Err(worse) => fault = worse,
+                Err(next) => fault = worse(fault, next),
             }
         }
         Err(fault)
@@ -55,20 +61,22 @@ impl Nodes {
         seeds: &[Address],
     ) -> Result<Vec<Option<Address>>, Fault> {
         let mut fault = Fault::Unreachable("no node is configured".to_owned());
-        for node in self.nodes_to_ask(seeds) {
-            match self.ask_node(&node).await {
+        let met = self.known().pools.keys().cloned().collect::<Vec<_>>();
+        let met = met.iter().filter(|node| !seeds.contains(node));
+        for node in self.in_turn(seeds.iter().chain(met).collect()) {
+            match self.ask_node(node).await {
                 Ok(slots) => return Ok(slots),
-                Err(worse) => fault = worse,
+                Err(next) => fault = worse(fault, next),
             }
         }
         Err(fault)
     }
 
-    /// Those of the configuration, then those that were met since.
-    fn nodes_to_ask(&self, seeds: &[Address]) -> Vec<Address> {
-        let known = self.known();
-        let met = known.pools.keys().filter(|node| !seeds.contains(node));
-        seeds.iter().chain(met).cloned().collect()
+    /// The same with another one first.
+    fn in_turn<'a>(&self, mut those: Vec<&'a Address>) -> Vec<&'a Address> {
+        let turn = self.0.asked.fetch_add(1, Relaxed) % those.len().max(1);
+        those.rotate_left(turn);
+        those
     }
 
     async fn ask_node(&self, node: &Address) -> Result<Vec<Option<Address>>, Fault> {
@@ -84,6 +92,14 @@ impl Nodes {
             }
         }
         Ok(slots)
+    }
+}
+
+/// Of two that failed, the fault that a person has to see to.
+fn worse(one: Fault, other: Fault) -> Fault {
+    match one {
+        Fault::Refused(_) => one,
+        _ => other,
     }
 }
 
