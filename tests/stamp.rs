@@ -239,3 +239,16 @@ fn stamping_reserves_what_it_needs_at_once() {
     stamper.stamp(&block, 0, &mut out);
     assert_eq!(out.capacity(), out.len());
 }
+
+#[test]
+fn a_foreign_event_gets_the_time_but_no_id_and_keeps_the_one_it_has() {
+    let (mut header, block) = batch("{\"a\":1}\n{\"@metadata\":{\"_id\":\"mine\"},\"a\":2}\n");
+    header.foreign = true;
+    let mut out = Vec::new();
+    Stamper::new(&header, true).stamp(&block, 0, &mut out);
+    let expected = format!(
+        "{{\"@metadata\":{{{ACCEPTED_AT}}},\"a\":1}}\n\
+         {{\"@metadata\":{{{ACCEPTED_AT},\"_id\":\"mine\"}},\"a\":2}}\n"
+    );
+    assert_eq!(String::from_utf8(out).expect("UTF-8"), expected);
+}

@@ -87,6 +87,8 @@ pub enum Source {
     Http,
     /// A TCP receiver.
     Tcp,
+    /// Whoever leases plain JSON that others put into Redis.
+    Redis,
     /// The forwarder, by bisecting.
     Forwarder,
 }
@@ -98,11 +100,12 @@ impl Source {
             Self::Grpc => "grpc",
             Self::Http => "http",
             Self::Tcp => "tcp",
+            Self::Redis => "redis",
             Self::Forwarder => "forwarder",
         }
     }
 
-    /// The store's queue for letters of this source: whatever receives shares one
+    /// The store's queue for letters of this source: whatever takes in shares one
     /// budget, the forwarder has another.
     fn place(self) -> &'static str {
         match self {

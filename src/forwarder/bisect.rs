@@ -7,18 +7,17 @@
 use std::ops::Range;
 
 use bytes::Bytes;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 
 use super::alone::Verdict;
-use super::backoff::Backoff;
 use super::in_hand::{InHand, ack, requeue};
 use super::lane::Lane;
+use super::letters;
 use super::outcome::Unknown;
 use super::suspects::BREAKS;
 use crate::batch::UnixMillis;
 use crate::dead_letter::{DeadLetter, Reason, Source, Undeliverable};
 use crate::event::Stamper;
-use crate::log::Complaints;
 use crate::metrics;
 use crate::spool::Lease;
 
@@ -149,32 +148,14 @@ impl Lane {
         ack(&self.work, lease, count).await;
     }
 
-    async fn keep(&self, mut letters: Vec<DeadLetter>) -> bool {
+    async fn keep(&self, letters: Vec<DeadLetter>) -> bool {
         let events = letters.len();
-        let mut backoff = Backoff::new(self.work.timing.backoff);
-        let mut complaints = Complaints::default();
-        loop {
-            let Err(error) = self.work.letters.keep(&mut letters).await else {
-                tracing::warn!(queue = %self.work.queue, endpoint = %self.endpoint.label, events,
-                    "events that broke the connection again and again became dead letters");
-                return true;
-            };
-            let now = Instant::now();
-            if let Some(failures) = complaints.failed(now) {
-                tracing::error!(queue = %self.work.queue, failures, "{error}; a batch waits until they can be kept");
-            }
-            backoff.failed(now);
-            let waited = sleep_until(backoff.until());
-            if self
-                .work
-                .give_up
-                .run_until_cancelled(waited)
-                .await
-                .is_none()
-            {
-                return false;
-            }
+        let kept = letters::keep(&self.work, letters).await;
+        if kept {
+            tracing::warn!(queue = %self.work.queue, endpoint = %self.endpoint.label, events,
+                "events that broke the connection again and again became dead letters");
         }
+        kept
     }
 }
 

@@ -4,6 +4,7 @@ use std::future::{Future, ready};
 use std::pin::Pin;
 use std::sync::Arc;
 
+use super::rejects;
 use super::work::Work;
 use crate::spool::{Lease, LeaseError};
 
@@ -40,5 +41,12 @@ impl Leasing {
 }
 
 fn begin(work: Arc<Work>) -> Begun {
-    Box::pin(async move { work.spool.lease(&work.queue).await })
+    Box::pin(async move {
+        loop {
+            let lease = work.spool.lease(&work.queue).await?;
+            if let Some(lease) = rejects::keep(&work, lease).await? {
+                return Ok(lease);
+            }
+        }
+    })
 }

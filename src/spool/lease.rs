@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use super::{LeaseError, journal, redis};
+use crate::event::Reject;
 use crate::record::Header;
 
 /// A batch held for sending. Settle it with [`Lease::ack`] or [`Lease::requeue`];
@@ -40,6 +41,25 @@ impl Lease {
         }
     }
 
+    /// Events of the batch that were refused and are not in its payload: plain JSON
+    /// that others put into Redis. Whoever has the lease keeps them as dead letters
+    /// and says so; before that it cannot be acknowledged. The batch may have no
+    /// others.
+    pub fn rejects(&self) -> &[Reject] {
+        match &self.0 {
+            Kind::Journal(_) => &[],
+            Kind::Redis(lease) => lease.rejects(),
+        }
+    }
+
+    /// The rejects are durable as dead letters. They are not handed out with this
+    /// batch again as long as this gateway holds it.
+    pub fn rejects_kept(&mut self) {
+        if let Kind::Redis(lease) = &mut self.0 {
+            lease.rejects_kept();
+        }
+    }
+
     /// How often the batch was given back with an unknown outcome since this
     /// gateway started.
     pub fn attempts(&self) -> u32 {
@@ -49,8 +69,8 @@ impl Lease {
         }
     }
 
-    /// The batch is done with: `dead_letters` of its events became dead letters,
-    /// all others are confirmed.
+    /// The batch is done with: `dead_letters` of the events of its payload became dead
+    /// letters, all others of them are confirmed.
     pub async fn ack(self, dead_letters: u32) -> Result<(), SettleError> {
         match self.0 {
             Kind::Journal(lease) => lease.ack(dead_letters),

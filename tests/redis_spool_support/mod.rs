@@ -32,6 +32,7 @@ pub fn options(url: &str) -> Options {
         pipeline_depth: 4,
         heartbeat: Duration::from_secs(30),
         min_replicas: 0,
+        max_event_bytes: 1 << 20,
         compression: Compression::default(),
     }
 }

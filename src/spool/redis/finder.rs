@@ -83,7 +83,12 @@ impl Finder {
     async fn found(&mut self, inner: &Inner, list: &str) -> Result<(), Fault> {
         let mut queues = inner.queues.values();
         if let Some(queue) = queues.find(|queue| keys::is_of(list, queue.name.as_str())) {
-            let shard = Shard::new(list, queue.clone(), inner.nodes.clone());
+            let shard = Shard::new(
+                list,
+                queue.clone(),
+                inner.nodes.clone(),
+                inner.max_event_bytes,
+            );
             queue.add_shard(shard.clone());
             inner.with_workers(|workers| {
                 workers.start(&self.options, shard, None);

@@ -6,12 +6,10 @@ use bytes::Bytes;
 use deadpool_redis::redis::{Value, from_redis_value};
 
 use super::element::{self, Damage, Element, Payload};
-use crate::batch::{Batch, BatchId, UnixMillis};
-use crate::record::{self, Header, MAGIC, Place};
-
-/// Most events that a foreign lease gathers, and most bytes.
-const GATHERED_EVENTS: usize = 500;
-const GATHERED_BYTES: usize = 1 << 20;
+use super::foreign::{Foreign, Gathering};
+use crate::batch::UnixMillis;
+use crate::event::Reject;
+use crate::record::{self, Header, MAGIC};
 
 /// A batch of this gateway's, by the lease numbers behind it: one for a record,
 /// several for foreign elements.
@@ -23,6 +21,10 @@ pub(super) struct Held {
     pub(super) content: Option<Content>,
     /// How often it came back with an unknown outcome.
     pub(super) attempts: u32,
+    /// Foreign events that were refused, and are not kept as dead letters yet.
+    pub(super) rejects: Arc<[Reject]>,
+    /// How many were refused and are kept.
+    pub(super) refused: u64,
 }
 
 /// One element under its lease number.
@@ -56,8 +58,15 @@ impl Held {
         self.parts.first().map_or(0, |part| part.number)
     }
 
+    /// All its events, those that were refused too.
     pub(super) fn events(&self) -> u64 {
-        u64::from(self.header.events)
+        u64::from(self.header.events) + self.rejects.len() as u64 + self.refused
+    }
+
+    /// The refused events are kept as dead letters.
+    pub(super) fn rejects_kept(&mut self) {
+        self.refused += self.rejects.len() as u64;
+        self.rejects = Arc::default();
     }
 
     pub(super) fn bytes(&self) -> u64 {
@@ -66,7 +75,7 @@ impl Held {
 }
 
 /// What came out of a list, sorted.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Sorted {
     pub(super) elements: u64,
     pub(super) bytes: u64,
@@ -75,21 +84,28 @@ pub(super) struct Sorted {
     pub(super) damaged: Vec<(Part, u64, Damage)>,
     /// Elements that only another release can read.
     pub(super) other_version: Vec<(u64, u8)>,
-    /// Foreign events being gathered.
+    /// Foreign elements that follow each other, being gathered.
     gathering: Gathering,
-}
-
-#[derive(Debug, Default)]
-struct Gathering {
-    parts: Vec<Part>,
-    block: Vec<u8>,
+    gathered: Vec<Part>,
 }
 
 impl Sorted {
     /// Sorts what a script answered, `numbers` with it. What is no element is not
-    /// there any more.
-    pub(super) fn read(numbers: impl IntoIterator<Item = u64>, elements: Vec<Value>) -> Self {
-        let mut sorted = Self::default();
+    /// there any more. A foreign event may have `max_event_bytes`.
+    pub(super) fn read(
+        numbers: impl IntoIterator<Item = u64>,
+        elements: Vec<Value>,
+        max_event_bytes: usize,
+    ) -> Self {
+        let mut sorted = Self {
+            elements: 0,
+            bytes: 0,
+            batches: Vec::new(),
+            damaged: Vec::new(),
+            other_version: Vec::new(),
+            gathering: Gathering::new(max_event_bytes),
+            gathered: Vec::new(),
+        };
         for (number, element) in numbers.into_iter().zip(elements) {
             if let Ok(Some(bytes)) = from_redis_value::<Option<Bytes>>(element) {
                 sorted.add(number, bytes);
@@ -108,12 +124,12 @@ impl Sorted {
         self.elements += 1;
         self.bytes += part.bytes;
         match element::decode(bytes) {
-            Element::Record(header, payload) => self.batches.push(Held {
-                parts: [part].into(),
-                header: header.into(),
-                content: Some(Content::Stored(payload)),
-                attempts: 0,
-            }),
+            Element::Record(header, payload) => {
+                // What follows it stays behind it.
+                self.gathered();
+                let content = Content::Stored(payload);
+                self.push([part].into(), header, content, Arc::default());
+            }
             Element::Foreign(json) => self.gather(part, &json),
             Element::OtherVersion(version) => self.other_version.push((number, version)),
             Element::Damaged(damage) => self.set_aside(part, damage),
@@ -125,58 +141,43 @@ impl Sorted {
         self.damaged.push((part, events, damage));
     }
 
-    fn gather(&mut self, part: Part, json: &[u8]) {
-        let Some(line) = line(json) else {
-            let damage = Damage {
-                what: "neither a record nor a JSON object",
-                events: Some(1),
-            };
-            return self.set_aside(part, damage);
-        };
-        let gathering = &self.gathering;
-        if gathering.parts.len() >= GATHERED_EVENTS
-            || gathering.block.len() + line.len() > GATHERED_BYTES
-        {
+    fn gather(&mut self, part: Part, json: &Bytes) {
+        if self.gathering.is_full() {
             self.gathered();
         }
-        self.gathering.parts.push(part);
-        self.gathering.block.extend_from_slice(&line);
-        self.gathering.block.push(b'\n');
+        self.gathered.push(part);
+        self.gathering.add(json);
     }
 
     fn gathered(&mut self) {
-        let Gathering { parts, block } = std::mem::take(&mut self.gathering);
-        if parts.is_empty() {
+        if self.gathered.is_empty() {
             return;
         }
-        let batch = Batch {
-            id: BatchId::generate(),
-            accepted_at: UnixMillis::now(),
-            events: parts.len() as u32,
-            payload_hash: xxhash_rust::xxh3::xxh3_64(&block),
-            payload: block.into(),
-            rejected: Box::default(),
-            own_metadata: false,
-            foreign: true,
-            timestamps: crate::batch::Timestamps::None,
-        };
-        let header = record::encode_header(&batch, Place::default(), &mut Vec::new());
+        let parts = std::mem::take(&mut self.gathered);
+        let Foreign {
+            header,
+            block,
+            rejects,
+        } = self.gathering.finish(UnixMillis::now());
+        self.push(parts.into(), header, Content::Block(block), rejects);
+    }
+
+    fn push(
+        &mut self,
+        parts: Arc<[Part]>,
+        header: Header,
+        content: Content,
+        rejects: Arc<[Reject]>,
+    ) {
         self.batches.push(Held {
-            parts: parts.into(),
+            parts,
             header: header.into(),
-            content: Some(Content::Block(batch.payload)),
+            content: Some(content),
             attempts: 0,
+            rejects,
+            refused: 0,
         });
     }
-}
-
-/// An event on one line. `None`: it is no JSON object.
-fn line(json: &[u8]) -> Option<Vec<u8>> {
-    let value: &serde_json::value::RawValue = serde_json::from_slice(json).ok()?;
-    let text = value.get().trim();
-    let breaks = |byte: u8| if byte.is_ascii_control() { b' ' } else { byte };
-    text.starts_with('{')
-        .then(|| text.bytes().map(breaks).collect())
 }
 
 /// How many events the scripts count of an element: see `common.lua`.

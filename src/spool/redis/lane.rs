@@ -324,7 +324,7 @@ impl Lane {
             Some(_) => read(answer.rest)?,
             None => Vec::new(),
         };
-        let sorted = Sorted::read(first.., elements);
+        let sorted = Sorted::read(first.., elements, self.shard.max_event_bytes);
         self.dry_until = Instant::now();
         if sorted.bytes < FETCH_BYTES as u64 && sorted.elements < FETCH_BATCHES {
             self.dry_until += POLL;

@@ -14,6 +14,7 @@ use super::queue::{Append, Queue};
 use super::shard::Shard;
 use super::state::Outcome;
 use crate::batch::Batch;
+use crate::event::Reject;
 use crate::record::Header;
 use crate::spool::room::Reserved;
 use crate::spool::{AppendError, Appended, LeaseError, SettleError};
@@ -55,6 +56,7 @@ pub(in crate::spool) struct Lease {
     parts: Arc<[Part]>,
     header: Arc<Header>,
     attempts: u32,
+    rejects: Arc<[Reject]>,
     /// Handed out once and then forgotten: what is sent is not kept.
     content: Mutex<Option<Content>>,
     settled: bool,
@@ -68,6 +70,7 @@ impl Lease {
             parts: held.parts,
             header: held.header,
             attempts: held.attempts,
+            rejects: held.rejects,
             content: Mutex::new(held.content),
             settled: false,
         }
@@ -111,7 +114,7 @@ impl Lease {
         let mut conn = connected.map_err(unreadable)?;
         let elements: Vec<Value> = conn.call(&question).await.map_err(unreadable)?;
         let numbers = self.parts.iter().map(|part| part.number);
-        let sorted = Sorted::read(numbers, elements);
+        let sorted = Sorted::read(numbers, elements, self.shard.max_event_bytes);
         let found = sorted.batches.into_iter().next();
         let whole = found.filter(|held| held.parts == self.parts);
         let content = whole.and_then(|held| held.content);
@@ -122,6 +125,16 @@ impl Lease {
 
     pub(in crate::spool) fn attempts(&self) -> u32 {
         self.attempts
+    }
+
+    pub(in crate::spool) fn rejects(&self) -> &[Reject] {
+        &self.rejects
+    }
+
+    pub(in crate::spool) fn rejects_kept(&mut self) {
+        self.rejects = Arc::default();
+        let number = self.number;
+        self.shard.change(|state| state.rejects_kept(number));
     }
 
     pub(in crate::spool) fn ack(mut self, dead_letters: u32) -> Result<(), SettleError> {

@@ -34,6 +34,7 @@
 //! | a gateway was stopped, reclaimed, and goes on | it is a new holder; what it had in hand may be sent twice, none of it is settled twice |
 //! | Redis lost data (failover) | leases that are missing retire the holder; waiting batches that vanished are missing in the books |
 //! | an element is damaged | it is set aside in `{L}:quarantine` and counted |
+//! | what others put there is no event | it is handed out beside the events (`foreign`), and nothing is settled before it is kept as a dead letter |
 //! | a record is of another release | it is given back and reported; the list is left alone for growing times |
 //!
 //! Memory is bounded by `max_in_flight_bytes`, what is leased, and 5 MiB a list of
@@ -44,6 +45,7 @@ mod books;
 pub mod element;
 mod finder;
 mod flush;
+pub mod foreign;
 mod held;
 mod keeper;
 mod keys;
@@ -95,6 +97,7 @@ struct Inner {
     room: Arc<Room>,
     nodes: Nodes,
     compression: Compression,
+    max_event_bytes: usize,
     workers: Mutex<Workers>,
     ticked: Arc<Mutex<Instant>>,
 }
@@ -128,12 +131,18 @@ impl Redis {
                 .into_iter()
                 .enumerate()
             {
-                let shard = Shard::new(&list, queue.clone(), nodes.clone());
+                let shard =
+                    Shard::new(&list, queue.clone(), nodes.clone(), options.max_event_bytes);
                 queue.add_shard(shard.clone());
                 tried.extend(workers.start(&options, shard, Some(at)));
             }
             if options.shards > 1 {
-                let shard = Shard::new(queue.name.as_str(), queue.clone(), nodes.clone());
+                let shard = Shard::new(
+                    queue.name.as_str(),
+                    queue.clone(),
+                    nodes.clone(),
+                    options.max_event_bytes,
+                );
                 queue.add_shard(shard.clone());
                 tried.extend(workers.start(&options, shard, None));
             }
@@ -146,6 +155,7 @@ impl Redis {
             room,
             nodes,
             compression: options.compression,
+            max_event_bytes: options.max_event_bytes,
             workers: Mutex::new(workers),
             ticked,
         });

@@ -26,6 +26,8 @@ pub struct Options {
     pub heartbeat: Duration,
     /// Replicas that have to have a batch before it is answered.
     pub min_replicas: u32,
+    /// Longest event, in bytes, that is taken of what others put into a list.
+    pub max_event_bytes: usize,
     /// How payloads are stored.
     pub compression: Compression,
 }

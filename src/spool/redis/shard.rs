@@ -21,6 +21,8 @@ pub(super) struct Shard {
     pub(super) keys: Keys,
     pub(super) queue: Arc<Queue>,
     pub(super) nodes: Nodes,
+    /// What an event of others may have.
+    pub(super) max_event_bytes: usize,
     state: Mutex<State>,
     /// The lane has something to do.
     pub(super) work: Notify,
@@ -41,11 +43,17 @@ pub(super) struct Trouble {
 }
 
 impl Shard {
-    pub(super) fn new(list: &str, queue: Arc<Queue>, nodes: Nodes) -> Arc<Self> {
+    pub(super) fn new(
+        list: &str,
+        queue: Arc<Queue>,
+        nodes: Nodes,
+        max_event_bytes: usize,
+    ) -> Arc<Self> {
         Arc::new(Self {
             keys: Keys::new(list),
             queue,
             nodes,
+            max_event_bytes,
             state: Mutex::default(),
             work: Notify::new(),
             more: AtomicBool::new(false),

@@ -195,6 +195,10 @@ impl State {
         self.apply(books);
         self.taken = false;
         for mut held in sorted.batches {
+            if held.events() == 0 {
+                self.acked.insert(held.number(), done(held, 0));
+                continue;
+            }
             let batch = (held.header.id, held.header.payload_hash);
             held.attempts = self.attempts.remove(&batch).unwrap_or(0);
             self.touched = Some(Instant::now());
@@ -232,16 +236,14 @@ impl State {
         let Some(mut held) = self.out.remove(&number) else {
             return false;
         };
-        let events = held.events();
         match outcome {
-            Outcome::Settled { dead_letters } => {
-                let settlement = Settlement {
-                    parts: held.parts,
-                    events,
-                    dead_letters: u64::from(dead_letters).min(events),
-                    damaged: false,
-                };
-                self.acked.insert(number, settlement);
+            Outcome::Settled { dead_letters } if held.rejects.is_empty() => {
+                self.acked.insert(number, done(held, dead_letters));
+            }
+            // What was refused is not kept yet: settled, it would be lost.
+            Outcome::Settled { .. } => {
+                self.ready.insert(number, held);
+                return false;
             }
             Outcome::Returned | Outcome::Unknown => {
                 held.attempts += u32::from(outcome == Outcome::Unknown);
@@ -250,6 +252,13 @@ impl State {
             }
         }
         true
+    }
+
+    /// The refused events of a batch in hand are kept as dead letters.
+    pub(super) fn rejects_kept(&mut self, number: u64) {
+        if let Some(held) = self.out.get_mut(&number) {
+            held.rejects_kept();
+        }
     }
 
     /// Whether it is still handed out.
@@ -404,6 +413,18 @@ impl State {
         let held = self.ready.values().chain(self.out.values());
         let ours = held.map(|held| held.header.accepted_at);
         ours.chain(self.head_accepted_at).min()
+    }
+}
+
+/// A batch that is done with; `dead_letters` of the events that were sent became dead
+/// letters, besides those that were refused.
+fn done(held: Held, dead_letters: u32) -> Settlement {
+    let events = held.events();
+    Settlement {
+        dead_letters: (u64::from(dead_letters) + held.refused).min(events),
+        parts: held.parts,
+        events,
+        damaged: false,
     }
 }
 
