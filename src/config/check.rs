@@ -56,7 +56,7 @@ pub(super) fn hosts_without_protocol(merged: &Table) -> Vec<Finding> {
     });
     guessed
         .map(|(name, _)| {
-            let what = "name what the hosts speak, as hosts are given: protocol = \"json_lines\" (Logstash's tcp input with codec json_lines)";
+            let what = "name what the hosts speak, as hosts are given: protocol = \"lumberjack\" (Logstash's beats input) or \"json_lines\" (its tcp input with codec json_lines)";
             (format!("queues.{name}.output.protocol"), what.to_owned())
         })
         .collect()

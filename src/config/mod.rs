@@ -35,7 +35,7 @@ pub use listeners::{Listener, ListenerKind};
 pub use load::{ConfigError, Origin, Problem, Sources};
 pub use place::{fleeting, nearest_existing};
 pub use redis::{Redis, RedisUrl};
-pub use units::Secret;
+pub use units::{Compression, Secret};
 
 /// The whole configuration.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -370,6 +370,8 @@ pub struct Output {
     pub ordered: bool,
     /// Whether events get an `@metadata._id`.
     pub event_id: bool,
+    /// Of `lumberjack`.
+    pub compression: Compression,
     /// Whether the hosts are reached directly, with nothing between that picks
     /// one of several: the user's own word for it.
     pub direct: bool,
@@ -386,6 +388,7 @@ impl Default for Output {
             confirm: Confirm::Close,
             ordered: false,
             event_id: true,
+            compression: Compression::Auto,
             direct: false,
             tls: tls::ClientSettings::default(),
         }
@@ -398,6 +401,8 @@ impl Default for Output {
 pub enum Protocol {
     /// Logstash's tcp input with codec `json_lines`.
     JsonLines,
+    /// Logstash's beats input: lumberjack version 2.
+    Lumberjack,
 }
 
 /// `output.confirm`, for `json_lines`.

@@ -2,6 +2,7 @@
 //! shows what a good value looks like.
 
 use std::fmt;
+use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize, Serializer};
 
@@ -44,6 +45,59 @@ impl fmt::Debug for Secret {
 impl Serialize for Secret {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         to.serialize_str("(hidden)")
+    }
+}
+
+/// `output.compression`: `"auto"`, or a level.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Level", into = "Level")]
+pub enum Compression {
+    /// None on this machine, level 3 beyond it.
+    Auto,
+    /// Of zlib: 0 for none, 1 (quick) to 9 (small).
+    Level(u8),
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(untagged, expecting = "it is \"auto\" or a level from 0 to 9")]
+enum Level {
+    Number(i64),
+    Text(String),
+}
+
+impl Compression {
+    /// The level for a peer at `address`.
+    pub fn level(self, address: IpAddr) -> u32 {
+        match self {
+            Self::Auto if address.is_loopback() => 0,
+            Self::Auto => 3,
+            Self::Level(level) => u32::from(level),
+        }
+    }
+}
+
+impl TryFrom<Level> for Compression {
+    type Error = String;
+
+    fn try_from(level: Level) -> Result<Self, String> {
+        let level = match level {
+            Level::Text(text) if text == "auto" => return Ok(Self::Auto),
+            Level::Text(text) => text.parse().ok(),
+            Level::Number(number) => u8::try_from(number).ok(),
+        };
+        let level = level.filter(|level| *level <= 9);
+        level
+            .map(Self::Level)
+            .ok_or_else(|| "it is \"auto\" or a level from 0 to 9".to_owned())
+    }
+}
+
+impl From<Compression> for Level {
+    fn from(compression: Compression) -> Self {
+        match compression {
+            Compression::Auto => Self::Text("auto".into()),
+            Compression::Level(level) => Self::Number(level.into()),
+        }
     }
 }
 

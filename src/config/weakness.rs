@@ -84,7 +84,7 @@ impl Output {
                     far.join(", ")
                 ))
             }
-            (Protocol::JsonLines, Confirm::Close) => None,
+            (Protocol::JsonLines, Confirm::Close) | (Protocol::Lumberjack, _) => None,
         }
     }
 }

@@ -7,9 +7,11 @@
 //! - `scan` checks the JSON of one event; `specials` finds the ends of strings.
 //! - `members` walks an object that was checked; `metadata` puts an event's own
 //!   `@metadata` in order.
+//! - `lone_line` keeps Logstash's beats input from rewriting an event.
 //! - `stamp` puts the stable id and the acceptance time into each event.
 
 mod block;
+mod lone_line;
 mod members;
 mod metadata;
 mod reject;
@@ -19,6 +21,7 @@ mod specials;
 mod stamp;
 mod validate;
 
+pub use lone_line::rename_lone_line;
 pub use reject::{Reject, RejectReason};
 pub use stamp::Stamper;
 pub use validate::{BlockError, Validated, json_document, list, ndjson};

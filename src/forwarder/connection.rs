@@ -34,7 +34,7 @@ pub(super) enum Seen {
 #[derive(Debug)]
 pub(super) struct Connection {
     stream: TcpStream,
-    secured: Option<Secured>,
+    secured: Option<Box<Secured>>,
     peer: SocketAddr,
     opened: Instant,
     ignored: AtomicU64,
@@ -45,7 +45,7 @@ impl Connection {
     pub(super) async fn open(target: &Target, patience: Duration) -> Result<Self, ConnectError> {
         let deadline = Instant::now() + patience;
         let stream = connect(target.address, patience).await?;
-        let secured = target.session()?.map(Secured::new);
+        let secured = target.session()?.map(Secured::new).map(Box::new);
         if let Some(secured) = &secured {
             timeout_at(deadline, secured.handshake(&stream))
                 .await
@@ -79,6 +79,38 @@ impl Connection {
         self.ignored.load(Ordering::Relaxed)
     }
 
+    /// Waits until something arrives; how many bytes of it are in `buffer`, 0 when
+    /// the peer closed. Cancel safe.
+    pub(super) async fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        let blocks = |error: &io::Error| error.kind() == io::ErrorKind::WouldBlock;
+        loop {
+            match self.receive(buffer) {
+                Err(error) if blocks(&error) => {}
+                received => return received,
+            }
+            self.stream.readable().await?;
+            let receive = || self.receive(buffer);
+            match self.stream.try_io(Interest::READABLE, receive) {
+                Err(error) if blocks(&error) => {}
+                received => return received,
+            }
+        }
+    }
+
+    /// Waits until the kernel takes some of `bytes`; how many. With none, until it
+    /// has all that was given. Cancel safe.
+    pub(super) async fn write(&self, bytes: &[u8]) -> io::Result<usize> {
+        loop {
+            match self.try_write(bytes) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.stream.writable().await?;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                written => return written,
+            }
+        }
+    }
+
     /// Looks at the socket with a system call of its own. What the runtime knows
     /// of the socket's readiness is as old as its last turn, which after a pause
     /// of the process is before the pause.
@@ -100,7 +132,8 @@ impl Connection {
         Ok(Seen::Open)
     }
 
-    fn receive(&self, buffer: &mut [u8]) -> io::Result<usize> {
+    /// What has arrived, by a system call of its own; 0: the peer closed.
+    pub(super) fn receive(&self, buffer: &mut [u8]) -> io::Result<usize> {
         match &self.secured {
             None => receive(&self.stream, buffer),
             Some(secured) => secured.receive(&self.stream, buffer),

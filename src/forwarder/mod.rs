@@ -30,7 +30,7 @@
 //! `in_hand` and `covered` (leases and their settlement); `suspects`, `alone`,
 //! `aside`, `bisect` (poison).
 //! None of them knows a protocol. `wire` does, with one module an output protocol:
-//! `json_lines`.
+//! `json_lines`, `lumberjack`.
 //!
 //! How to add an output:
 //!
@@ -63,6 +63,7 @@ mod key;
 mod lane;
 mod leasing;
 mod letters;
+mod lumberjack;
 mod ordered;
 mod outcome;
 mod rejects;
@@ -73,6 +74,9 @@ mod vigil;
 mod wire;
 mod work;
 
+#[cfg(test)]
+#[path = "../../tests/support/beats.rs"]
+mod beats;
 #[cfg(test)]
 #[path = "../../tests/support/logstash.rs"]
 #[allow(dead_code)]

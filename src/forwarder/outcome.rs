@@ -26,11 +26,27 @@ pub(super) enum Unknown {
     Local(ConnectError),
     #[error("only parts of the batch were sent")]
     InParts,
+    #[error("no sign of life for {0:?}")]
+    Silent(Duration),
+    #[error(
+        "the peer broke the connection while it was blocked ({0}): it is being stopped, or gave up waiting"
+    )]
+    WhileBlocked(Box<Unknown>),
+    #[error("the peer does not keep to the protocol: {0}")]
+    Protocol(String),
     #[error("the gateway stops")]
     Stopping,
 }
 
 impl Unknown {
+    /// The peer had said that it takes nothing for now.
+    pub(super) fn while_blocked(self) -> Self {
+        match self.blames_what_was_sent() {
+            true => Self::WhileBlocked(Box::new(self)),
+            false => self,
+        }
+    }
+
     /// Whether the peer broke this one connection: what was sent on it may be the
     /// cause, if the peer is otherwise well.
     pub(super) fn blames_what_was_sent(&self) -> bool {

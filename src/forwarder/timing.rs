@@ -3,12 +3,14 @@
 
 use std::time::Duration;
 
-use super::json_lines;
+use super::{json_lines, lumberjack};
 
 #[derive(Debug, Clone)]
 pub(super) struct Timing {
     /// What `json_lines` alone goes by.
     pub(super) json_lines: json_lines::Timing,
+    /// What `lumberjack` alone goes by.
+    pub(super) lumberjack: lumberjack::Timing,
     /// What a stretch carries at most, in bytes as leased.
     pub(super) stretch_bytes: u64,
     /// How many batches it carries at most: their leases are held in memory.
@@ -40,6 +42,7 @@ impl Default for Timing {
     fn default() -> Self {
         Self {
             json_lines: json_lines::Timing::default(),
+            lumberjack: lumberjack::Timing::default(),
             stretch_bytes: 32 << 20,
             stretch_batches: 10_000,
             connect: Duration::from_secs(10),

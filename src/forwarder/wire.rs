@@ -7,6 +7,7 @@ use tokio::time::Instant;
 
 use super::endpoint::Endpoint;
 use super::json_lines;
+use super::lumberjack;
 use super::outcome::Unknown;
 use super::timing::Timing;
 use super::vigil::Vigil;
@@ -39,6 +40,7 @@ impl Terms {
     pub(super) fn of(queue: &QueueName, output: &Output, timing: &Timing) -> Self {
         match output.protocol {
             Protocol::JsonLines => json_lines::terms(queue, output, &timing.json_lines),
+            Protocol::Lumberjack => lumberjack::terms(),
         }
     }
 }
@@ -47,6 +49,7 @@ impl Terms {
 #[derive(Debug)]
 pub(super) enum Wire {
     JsonLines(json_lines::Session),
+    Lumberjack(Box<lumberjack::Session>),
 }
 
 impl Wire {
@@ -55,12 +58,17 @@ impl Wire {
     pub(super) async fn open(work: &Work, endpoint: &Endpoint) -> Option<Self> {
         match work.output.protocol {
             Protocol::JsonLines => json_lines::open(work, endpoint).await.map(Self::JsonLines),
+            Protocol::Lumberjack => {
+                let session = lumberjack::open(work, endpoint).await?;
+                Some(Self::Lumberjack(Box::new(session)))
+            }
         }
     }
 
     pub(super) fn is_open(&mut self) -> bool {
         match self {
             Self::JsonLines(session) => session.is_open(),
+            Self::Lumberjack(session) => session.is_open(),
         }
     }
 
@@ -68,6 +76,7 @@ impl Wire {
     pub(super) fn age(&self) -> Duration {
         match self {
             Self::JsonLines(session) => session.age(),
+            Self::Lumberjack(session) => session.age(),
         }
     }
 
@@ -76,6 +85,7 @@ impl Wire {
     pub(super) fn expires(&self) -> Option<Instant> {
         match self {
             Self::JsonLines(_) => None,
+            Self::Lumberjack(session) => Some(session.expires()),
         }
     }
 
@@ -83,6 +93,7 @@ impl Wire {
     pub(super) async fn ended(&mut self) -> Unknown {
         match self {
             Self::JsonLines(session) => session.ended().await,
+            Self::Lumberjack(session) => session.ended().await,
         }
     }
 
@@ -91,6 +102,7 @@ impl Wire {
     pub(super) fn encode(&self, header: &Header, lines: &[u8], first: u32, buffer: &mut Vec<u8>) {
         match self {
             Self::JsonLines(session) => session.encode(header, lines, first, buffer),
+            Self::Lumberjack(session) => session.encode(header, lines, first, buffer),
         }
     }
 
@@ -99,6 +111,7 @@ impl Wire {
     pub(super) fn acknowledged(&self) -> u64 {
         match self {
             Self::JsonLines(_) => 0,
+            Self::Lumberjack(session) => session.acknowledged(),
         }
     }
 
@@ -107,6 +120,7 @@ impl Wire {
     pub(super) async fn write(&mut self, encoded: &[u8], vigil: &Vigil<'_>) -> Result<(), Unknown> {
         match self {
             Self::JsonLines(session) => session.write(encoded, vigil).await,
+            Self::Lumberjack(session) => session.write(encoded, vigil).await,
         }
     }
 
@@ -115,6 +129,10 @@ impl Wire {
     pub(super) async fn confirm(self, vigil: &Vigil<'_>) -> Result<Self, Unknown> {
         match self {
             Self::JsonLines(session) => session.confirm(vigil).await.map(Self::JsonLines),
+            Self::Lumberjack(mut session) => {
+                session.confirm();
+                Ok(Self::Lumberjack(session))
+            }
         }
     }
 }

@@ -78,7 +78,7 @@ impl Sink {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn process(&self, line: &[u8]) {
+    pub(crate) fn process(&self, line: &[u8]) {
         let event: Option<serde_json::Value> = serde_json::from_slice(line).ok();
         let mut seen = self.seen();
         let Some((n, event)) = event.and_then(|e| Some((e.get("n")?.as_u64()?, e))) else {
@@ -275,12 +275,12 @@ impl Drop for Logstash {
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Binds `address`; a client's own port may be in the way for a moment.
-async fn listen(address: SocketAddr) -> TcpListener {
+pub(crate) async fn listen(address: SocketAddr) -> TcpListener {
     let bind = async {
         loop {
             let socket = TcpSocket::new_v4().expect("socket");

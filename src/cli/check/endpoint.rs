@@ -11,8 +11,9 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
 use super::Finding;
-use crate::config::{Config, Confirm, Output, split_host};
+use crate::config::{Config, Confirm, Output, Protocol, split_host};
 use crate::tls;
+use crate::wire::lumberjack;
 
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How soon a server says that it does not take our certificate.
@@ -73,6 +74,9 @@ async fn check_address(title: &str, host: &str, address: SocketAddr, output: &Ou
             Err(error) => Finding::Bad(format!("{title}: no TLS: {error}")),
         };
     }
+    if output.protocol == Protocol::Lumberjack {
+        return judge_answer(title, within(answer_to_nothing(stream)).await);
+    }
     if output.confirm == Confirm::Written {
         return Finding::Good(format!("{title}: answers"));
     }
@@ -104,6 +108,28 @@ async fn handshake(stream: TcpStream, host: &str, output: &Output) -> io::Result
     }
 }
 
+/// What a beats input says to an empty window: Logstash acknowledges it with 0.
+async fn answer_to_nothing(mut stream: TcpStream) -> io::Result<[u8; 6]> {
+    stream.write_all(&lumberjack::window(0)).await?;
+    let mut answer = [0; 6];
+    stream.read_exact(&mut answer).await?;
+    Ok(answer)
+}
+
+fn judge_answer(title: &str, answer: io::Result<[u8; 6]>) -> Finding {
+    match answer {
+        Ok(answer) if answer == lumberjack::ack(0) => Finding::Good(format!(
+            "{title}: answers, and acknowledges an empty window"
+        )),
+        Ok(_) => Finding::Bad(format!(
+            "{title}: its answer is no lumberjack version 2: is this the port of a beats input?"
+        )),
+        Err(error) => Finding::Warning(format!(
+            "{title}: answers a connection, and does not acknowledge an empty window as Logstash's beats input does ({error}): is this its port, and does it speak TLS?"
+        )),
+    }
+}
+
 /// Whether an empty connection that we half-close is closed without a word.
 async fn closes(mut stream: TcpStream) -> io::Result<bool> {
     stream.shutdown().await?;
@@ -122,14 +148,17 @@ mod tests {
     use tokio::net::TcpListener;
 
     async fn judge(answer: impl AsyncFnOnce(TcpStream) + 'static) -> Finding {
+        judge_as(&Output::default(), answer).await
+    }
+
+    async fn judge_as(output: &Output, answer: impl AsyncFnOnce(TcpStream) + 'static) -> Finding {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("bound");
         let address = listener.local_addr().expect("an address");
-        let output = Output::default();
         let peer = async {
             let (stream, _) = listener.accept().await.expect("accepted");
             answer(stream).await;
         };
-        tokio::join!(check_address("it", "it", address, &output), peer).0
+        tokio::join!(check_address("it", "it", address, output), peer).0
     }
 
     #[tokio::test]
@@ -146,6 +175,28 @@ mod tests {
             stream.write_all(b"220 smtp\r\n").await.expect("written");
         });
         assert!(matches!(finding.await, Finding::Bad(what) if what.contains("right port")));
+    }
+
+    async fn judge_beats(answer: &'static [u8]) -> Finding {
+        let output = Output {
+            protocol: Protocol::Lumberjack,
+            ..Output::default()
+        };
+        judge_as(&output, async |mut stream| {
+            let mut window = [0; 6];
+            stream.read_exact(&mut window).await.expect("read");
+            assert_eq!(window, lumberjack::window(0));
+            stream.write_all(answer).await.expect("written");
+        })
+        .await
+    }
+
+    #[tokio::test]
+    async fn a_beats_input_acknowledges_an_empty_window() {
+        assert!(matches!(judge_beats(b"2A\0\0\0\0").await, Finding::Good(_)));
+        let other = judge_beats(b"HTTP/1.1 400").await;
+        assert!(matches!(other, Finding::Bad(what) if what.contains("beats input")));
+        assert!(matches!(judge_beats(b"").await, Finding::Warning(_)));
     }
 
     #[tokio::test]

@@ -256,6 +256,14 @@ impl Endpoint {
         self.state().trials.until()
     }
 
+    /// It has taken nothing for `long`, and says that it lives.
+    pub(super) fn blocked_for_long(&self, long: Duration) {
+        let what =
+            format!("blocked for more than {long:?}: it says that it lives, and takes nothing");
+        tracing::warn!(queue = %self.queue, host = self.host, endpoint = %self.label, "{what}");
+        self.state().last_error = Some(what);
+    }
+
     fn failed(&self, error: &dyn std::fmt::Display, gone: bool) {
         let mut state = self.state();
         let now = Instant::now();

@@ -5,6 +5,7 @@ mod delivery;
 mod drain;
 mod failures;
 mod leasing;
+mod lumberjack;
 mod ordered;
 mod poison;
 mod secured;
@@ -22,7 +23,7 @@ use super::logstash::{DEADLINE, Logstash, Script};
 use super::timing::Timing;
 use super::{EndpointState, EndpointStatus, Forwarder};
 use crate::batch::{Batch, BatchId, QueueName, UnixMillis};
-use crate::config::{Confirm, Output};
+use crate::config::{Confirm, Output, Protocol};
 use crate::dead_letter::DeadLetters;
 use crate::spool::journal::{Journal, Options, Sync};
 use crate::spool::{QueueStats, Spool};
@@ -58,6 +59,13 @@ impl Queue {
             forwarder: None,
             next: 0,
         }
+    }
+
+    /// To beats inputs.
+    fn by_lumberjack(hosts: &[SocketAddr]) -> Self {
+        let mut queue = Self::to(hosts);
+        queue.output.protocol = Protocol::Lumberjack;
+        queue
     }
 
     /// As after a restart of the gateway.
@@ -210,6 +218,12 @@ fn quick() -> Timing {
             look: ms(10),
             window: ms(150),
             probe: ms(500),
+        },
+        lumberjack: super::lumberjack::Timing {
+            silence: ms(1000),
+            slow: ms(200),
+            alarm: ms(400),
+            idle: DEADLINE,
         },
         blocked: ms(100),
         alive: ms(300),

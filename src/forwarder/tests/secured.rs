@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::*;
+use crate::forwarder::beats::{self, Beats, Pace};
 use crate::pki::{Authority, Front};
 use crate::tls::{ClientSettings, server_config};
 
@@ -169,4 +170,25 @@ async fn a_port_that_is_silent_in_tls_holds_nothing_in_hand() {
                 .is_some_and(|e| e.contains("no TLS: no answer"))
         })
         .await;
+}
+
+#[tokio::test]
+async fn lumberjack_over_tls_is_acknowledged_and_a_blocked_logstash_waited_for() {
+    let folder = TempDir::new().expect("folder");
+    let authority = Authority::new(folder.path(), "ca");
+    let beats = Beats::start_with(beats::Script::Block, Pace::default()).await;
+    let own = authority.certify("127.0.0.1");
+    let config = server_config(&own.cert, &own.key, None).expect("serves");
+    let front = Front::start(config, beats.address()).await;
+    let mut queue = Queue::by_lumberjack(&[front.address]);
+    queue.output.tls = trusting(&authority.file());
+    let mut queue = queue.started();
+    // Longer than what TLS and the kernels hold.
+    let long = "x".repeat(8 << 20);
+    let batch = format!("{{\"n\":0,\"long\":\"{long}\"}}\n{{\"n\":1}}\n");
+    queue.put_payload(batch, 2).await;
+    queue.wait_for_state(EndpointState::Blocked).await;
+    beats.script(beats::Script::Ack);
+    queue.settled().await;
+    assert_eq!(beats.sink().order(), [0, 1]);
 }

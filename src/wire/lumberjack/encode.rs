@@ -3,7 +3,7 @@
 use flate2::{Compress, Compression, FlushCompress, Status};
 use memchr::{memchr, memchr_iter, memrchr};
 
-use super::{COMPRESSED, EVENT, LONG, SHORT, VERSION, WINDOW, short};
+use super::{COMPRESSED, EVENT, LONG, SHORT, VERSION, short, window};
 
 /// Room that is made for compressed bytes, step by step.
 const STEP: usize = 32 << 10;
@@ -43,7 +43,7 @@ impl Encoder {
     /// window with the sequences 1, 2, 3 and so on. Returns how many they are.
     pub fn window(&mut self, lines: &[u8], out: &mut Vec<u8>) -> u32 {
         let start = out.len();
-        out.extend_from_slice(&short(WINDOW, 0));
+        out.extend_from_slice(&window(0));
         let count = match &mut self.deflate {
             None => put_events(lines, out),
             Some(deflate) => {
@@ -53,7 +53,7 @@ impl Encoder {
                 count
             }
         };
-        out[start..start + SHORT].copy_from_slice(&short(WINDOW, count));
+        out[start..start + SHORT].copy_from_slice(&window(count));
         count
     }
 

@@ -50,6 +50,11 @@ pub fn ack(sequence: u32) -> [u8; SHORT] {
     short(ACK, sequence)
 }
 
+/// The frame that begins a window of `events`.
+pub fn window(events: u32) -> [u8; SHORT] {
+    short(WINDOW, events)
+}
+
 fn short(letter: u8, number: u32) -> [u8; SHORT] {
     let [a, b, c, d] = number.to_be_bytes();
     [VERSION, letter, a, b, c, d]
