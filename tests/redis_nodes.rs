@@ -68,6 +68,28 @@ async fn a_pool_lends_a_connection_again_but_not_one_that_lost_an_answer() {
 }
 
 #[tokio::test]
+async fn a_connection_that_lost_an_answer_is_not_lent_again_though_it_works_again() {
+    let mut server = RedisServer::start();
+    let nodes = Nodes::new(&ServerOptions {
+        response_timeout: Duration::from_millis(300),
+        pool_size: 1,
+        ..options(server.url())
+    });
+    let nodes = nodes.expect("settings");
+    let mut conn = nodes.connect("logstash").await.expect("connected");
+    let first = conn.id();
+    let fault = nodes.connect("logstash").await.expect_err("only one");
+    assert!(fault.to_string().contains("in use"), "{fault}");
+    server.stop();
+    conn.call::<()>(&cmd("PING")).await.expect_err("frozen");
+    server.cont();
+    assert!(conn.is_lost());
+    drop(conn);
+    let conn = nodes.connect("logstash").await.expect("connected");
+    assert_ne!(conn.id(), first);
+}
+
+#[tokio::test]
 async fn a_server_that_is_not_there_is_unreachable_and_is_found_when_it_comes_back() {
     let mut server = RedisServer::start();
     let nodes = nodes(server.url());
@@ -149,7 +171,7 @@ async fn an_acl_user_may_do_what_the_spool_needs_and_nothing_else() {
 #[tokio::test]
 async fn tls_trusts_a_private_ca_and_shows_a_certificate() {
     let certificates = Certificates::new();
-    let (_server, port) = certificates.server();
+    let (_server, port) = certificates.server(&[]);
     let good = ServerOptions {
         ca_file: Some(certificates.file("ca.pem")),
         cert_file: Some(certificates.file("client.pem")),
@@ -191,6 +213,22 @@ async fn tls_trusts_a_private_ca_and_shows_a_certificate() {
         Nodes::new(&half),
         Err(BadServer::HalfACertificate)
     ));
+}
+
+#[tokio::test]
+async fn a_cluster_is_spoken_to_at_its_ports_for_tls() {
+    let certificates = Certificates::new();
+    let (server, port) = certificates.server(&["cluster-enabled yes", "tls-cluster yes"]);
+    let _: String = server.ask(&["CLUSTER", "ADDSLOTSRANGE", "0", "16383"]);
+    let nodes = Nodes::new(&ServerOptions {
+        cluster: vec![format!("localhost:{port}")],
+        ca_file: Some(certificates.file("ca.pem")),
+        cert_file: Some(certificates.file("client.pem")),
+        key_file: Some(certificates.file("client.key")),
+        ..options("rediss://unused".to_owned())
+    });
+    let conn = push(&nodes.expect("settings"), "logstash").await;
+    assert_eq!(conn.address().port, port);
 }
 
 #[test]

@@ -48,19 +48,21 @@ impl Certificates {
         self.folder.path().join(name)
     }
 
-    /// A server on a port for TLS only, beside a plain port for the test itself.
-    pub(crate) fn server(&self) -> (RedisServer, u16) {
+    /// A server on a port for TLS only, beside a plain port for the test itself; with
+    /// more lines for its configuration.
+    pub(crate) fn server(&self, more: &[&str]) -> (RedisServer, u16) {
         let port = super::free_port();
         let file = |name| self.file(name).display().to_string();
-        let more = vec![
+        let mut lines = vec![
             format!("tls-port {port}"),
             format!("tls-ca-cert-file {}", file("ca.pem")),
             format!("tls-cert-file {}", file("server.pem")),
             format!("tls-key-file {}", file("server.key")),
             "tls-auth-clients yes".to_owned(),
         ];
+        lines.extend(more.iter().map(|line| (*line).to_owned()));
         let server = RedisServer::start_as(ServerKind {
-            more,
+            more: lines,
             ..ServerKind::default()
         });
         (server, port)

@@ -175,7 +175,8 @@ pub(super) fn in_transaction(answers: &[Value]) -> Option<Fault> {
     let (exec, queued) = answers.split_last()?;
     let refused = queued.iter().find_map(error_of).map(Fault::of);
     match (exec, refused) {
-        (Value::Array(done), _) => done.iter().find_map(error_of).map(Fault::of),
+        // It was run; the crate finds an error of one of the commands.
+        (Value::Array(_), _) => None,
         (Value::ServerError(abort), refused) if abort.code() == "EXECABORT" => {
             Some(refused.unwrap_or_else(|| Fault::of(abort)))
         }
