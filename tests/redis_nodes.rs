@@ -449,3 +449,23 @@ async fn a_sentinel_that_names_a_replica_is_not_believed() {
     assert!(matches!(fault, Fault::NotNow(_)), "{fault}");
     assert!(fault.to_string().contains("calls itself slave"), "{fault}");
 }
+
+#[tokio::test]
+async fn idle_connections_to_a_server_that_hangs_are_closed_with_the_first_that_notices() {
+    let mut server = RedisServer::start();
+    let nodes = Nodes::new(&ServerOptions {
+        response_timeout: Duration::from_millis(300),
+        ..options(server.url())
+    });
+    let nodes = nodes.expect("settings");
+    let mut conns = Vec::new();
+    for _ in 0..5 {
+        conns.push(nodes.connect("logstash").await.expect("connected"));
+    }
+    let mut last = conns.pop().expect("one of them");
+    drop(conns);
+    assert_eq!(nodes.pools()[0].1.available, 4);
+    server.stop();
+    last.call::<()>(&cmd("PING")).await.expect_err("frozen");
+    assert_eq!(nodes.pools()[0].1.available, 0);
+}

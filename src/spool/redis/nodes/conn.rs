@@ -3,12 +3,13 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
-use deadpool_redis::Connection;
 use deadpool_redis::redis::aio::{ConnectionLike, MultiplexedConnection};
 use deadpool_redis::redis::{
     Cmd, ErrorKind, FromRedisValue, Pipeline, RedisError, RedisFuture, Value, cmd,
 };
+use deadpool_redis::{Connection, Pool};
 
+use super::empty;
 use super::fault::{self, Fault};
 use super::options::Address;
 
@@ -27,6 +28,7 @@ pub struct Conn {
 /// What all clones share; the last one gives it back.
 struct Loan {
     connection: Option<Connection>,
+    pool: Pool,
     lost: AtomicBool,
     id: u64,
     address: Address,
@@ -50,14 +52,19 @@ impl std::fmt::Debug for Conn {
 
 impl Conn {
     /// Asks for the connection's id, which ends it from elsewhere.
-    pub(super) async fn new(connection: Connection, address: Address) -> Result<Self, Fault> {
+    pub(super) async fn new(
+        connection: Connection,
+        pool: &Pool,
+        address: &Address,
+    ) -> Result<Self, Fault> {
         let mut wire = MultiplexedConnection::clone(&connection);
         let id = cmd("CLIENT").arg("ID").query_async(&mut wire).await;
         let loan = Loan {
             connection: Some(connection),
+            pool: pool.clone(),
             lost: AtomicBool::new(id.is_err()),
             id: id.map_err(|error| Fault::connecting(&error))?,
-            address,
+            address: address.clone(),
         };
         Ok(Self {
             wire,
@@ -116,6 +123,7 @@ impl Conn {
     fn note(&self, fault: Fault) -> Fault {
         if fault.spoils_connection() {
             self.loan.lost.store(true, Relaxed);
+            empty(&self.loan.pool);
         }
         fault
     }

@@ -109,18 +109,7 @@ impl Nodes {
         ) {
             return;
         }
-        let mut known = self.known();
-        let was = match &self.0.settings.place {
-            Place::Single(address) => Some(address.clone()),
-            _ => known.masters.get(slot::of(list)),
-        };
-        known.masters = Masters::default();
-        // Each idle connection to a server that hangs would cost a timeout.
-        if fault.spoils_connection()
-            && let Some(pool) = was.and_then(|was| known.pools.get(&was))
-        {
-            pool.retain(|_, _| false);
-        }
+        self.known().masters.forget(slot::of(list));
     }
 
     /// How the pool of each server that was connected to is used.
@@ -173,10 +162,16 @@ impl Nodes {
     }
 
     async fn lend(&self, pool: &Pool, address: &Address) -> Result<Conn, Fault> {
-        let said = |fault: Fault| fault.at(address);
-        let connection = pool.get().await.map_err(|error| said(not_lent(&error)))?;
-        let conn = Conn::new(connection, address.clone()).await;
-        conn.map_err(said)
+        let conn = match pool.get().await {
+            Ok(connection) => Conn::new(connection, pool, address).await,
+            Err(error) => Err(not_lent(&error)),
+        };
+        conn.map_err(|fault| {
+            if fault.spoils_connection() {
+                empty(pool);
+            }
+            fault.at(address)
+        })
     }
 
     fn pool(&self, address: &Address, is_sentinel: bool) -> Result<Pool, Fault> {
@@ -239,6 +234,19 @@ impl Masters {
         let of_slot = self.slots.get(usize::from(slot)).cloned().flatten();
         of_slot.or_else(|| self.only.clone())
     }
+
+    fn forget(&mut self, slot: u16) {
+        self.only = None;
+        if let Some(of_slot) = self.slots.get_mut(usize::from(slot)) {
+            *of_slot = None;
+        }
+    }
+}
+
+/// Closes the connections that nobody has: to a server that hangs, each would cost
+/// a timeout before it is found out.
+fn empty(pool: &Pool) {
+    pool.retain(|_, _| false);
 }
 
 /// Logs in on each new connection, and keeps the server's words if it refuses.
