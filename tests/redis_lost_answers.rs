@@ -130,7 +130,8 @@ async fn a_spool_opens_without_its_redis_and_says_so_at_once() {
     server.kill();
     let spool = open(options(&server.url())).await;
     for _ in 0..3 {
-        let refused = append(&spool, batch(0)).await;
+        // Whoever would have to wait learns it before giving the batch away.
+        let refused = spool.permit(&queue(), 1, None).await.map(drop);
         assert!(
             matches!(refused, Err(AppendError::Unavailable(_))),
             "{refused:?}"

@@ -1,4 +1,5 @@
 //! What the benches of the spool share: batches like those of a busy gateway.
+#![allow(dead_code, reason = "each bench uses its own part")]
 
 use std::path::Path;
 use std::time::Duration;

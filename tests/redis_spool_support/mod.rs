@@ -40,3 +40,24 @@ pub fn options(url: &str) -> Options {
 pub async fn open(options: Options) -> Spool {
     Spool::Redis(Redis::open(options).await.expect("opens"))
 }
+
+/// A spool whose holder is taken for dead soon.
+pub fn short_lived(url: &str) -> Options {
+    let mut options = options(url);
+    options.heartbeat = Duration::from_millis(500);
+    options.server.connect_timeout = Duration::from_millis(500);
+    options.server.response_timeout = Duration::from_millis(500);
+    options
+}
+
+/// Batches that were taken back from holders that fell silent.
+pub fn reclaimed(spool: &Spool) -> u64 {
+    let Spool::Redis(redis) = spool else {
+        panic!("in Redis");
+    };
+    redis
+        .reclaimed_batches()
+        .iter()
+        .map(|(_, count)| count)
+        .sum()
+}

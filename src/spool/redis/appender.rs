@@ -35,7 +35,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// More flushes than this a connection does not keep in order.
 const DEEPEST: usize = 16;
-/// More lost answers in a row are an outage.
+/// More of them in a row are an outage.
 const ACCIDENTS: u32 = 3;
 
 /// See the module.
@@ -53,8 +53,8 @@ pub(super) struct Appender {
     uncertain: VecDeque<Flush>,
     /// The connection on which they were sent.
     old: Option<u64>,
-    /// Losses of answers in a row.
-    losses: u32,
+    /// Accidents in a row.
+    accidents: u32,
     trouble: Trouble,
 }
 
@@ -83,7 +83,7 @@ impl Appender {
             number: 0,
             uncertain: VecDeque::new(),
             old: None,
-            losses: 0,
+            accidents: 0,
             trouble: Trouble::new(shard.clone(), "appending"),
             shard,
         }
@@ -126,10 +126,11 @@ impl Appender {
         self.give_up(&Fault::Lost("the gateway is shutting down".into()));
     }
 
-    /// Whether it is an answer that was lost, as can happen.
+    /// Whether it is a lost answer or a change of masters, as can happen.
     fn is_accident(&mut self, fault: &Fault) -> bool {
-        self.losses += u32::from(matches!(fault, Fault::Lost(_)));
-        matches!(fault, Fault::Lost(_)) && self.losses <= ACCIDENTS
+        let may_be = matches!(fault, Fault::Lost(_) | Fault::Elsewhere(_));
+        self.accidents += u32::from(may_be);
+        may_be && self.accidents <= ACCIDENTS
     }
 
     /// A connection, on which nothing is uncertain any more.
@@ -255,7 +256,7 @@ impl Appender {
     }
 
     fn stored(&mut self, flush: Flush, stored: Stored) {
-        self.losses = 0;
+        self.accidents = 0;
         let append = Appended {
             at: stored.at,
             events: flush.events,

@@ -28,10 +28,39 @@ pub(super) struct Keeper {
     /// The place of the list's appender in its queue, if it has one.
     appender: Option<usize>,
     heartbeat: Duration,
-    /// Since when holders were seen without a heartbeat.
-    silent: HashMap<String, Instant>,
-    last_look: Option<Instant>,
+    silence: Silence,
     trouble: Trouble,
+}
+
+/// Since when holders were seen without a heartbeat, at each look.
+#[derive(Debug, Default)]
+struct Silence {
+    since: HashMap<String, Instant>,
+    last_look: Option<Instant>,
+}
+
+impl Silence {
+    /// Who is silent now; those who have been for long enough.
+    fn seen(
+        &mut self,
+        now: Instant,
+        heartbeat: Duration,
+        silent: impl Iterator<Item = String>,
+    ) -> Vec<String> {
+        let before = self.last_look.replace(now);
+        if before.is_none_or(|before| now - before > heartbeat / 2) {
+            // Nobody knows what happened meanwhile.
+            self.since.clear();
+        }
+        let since = silent.map(|id| {
+            let first = self.since.get(&id).copied().unwrap_or(now);
+            (id, first)
+        });
+        self.since = since.collect();
+        let long = self.since.iter();
+        let long = long.filter(|(_, first)| now - **first >= heartbeat);
+        long.map(|(id, _)| id.clone()).collect()
+    }
 }
 
 impl Keeper {
@@ -41,8 +70,7 @@ impl Keeper {
             shard,
             appender,
             heartbeat,
-            silent: HashMap::new(),
-            last_look: None,
+            silence: Silence::default(),
         }
     }
 
@@ -93,29 +121,13 @@ impl Keeper {
             [&*keys.list, &*keys.ledger, &*keys.holders],
         );
         let silent: Vec<String> = scripts::SILENT.run(conn, &keys, prefix).await?;
-        let dead = self.dead(Instant::now(), silent);
+        let ours = self.shard.look(|state| state.holder().cloned());
+        let others = silent.into_iter().filter(|id| Some(id) != ours.as_ref());
+        let dead = self.silence.seen(Instant::now(), self.heartbeat, others);
         for id in dead {
             self.reclaim(conn, &id).await?;
         }
         Ok(())
-    }
-
-    /// Who has been silent for long enough, seen at each look.
-    fn dead(&mut self, now: Instant, silent: Vec<String>) -> Vec<String> {
-        let before = self.last_look.replace(now);
-        if before.is_none_or(|before| now - before > self.heartbeat / 2) {
-            self.silent.clear();
-        }
-        let ours = self.shard.look(|state| state.holder().cloned());
-        let mut since = HashMap::new();
-        for id in silent.into_iter().filter(|id| Some(id) != ours.as_ref()) {
-            let first = self.silent.get(&id).copied().unwrap_or(now);
-            since.insert(id, first);
-        }
-        self.silent = since;
-        let long = self.silent.iter();
-        let long = long.filter(|(_, first)| now - **first >= self.heartbeat);
-        long.map(|(id, _)| id.clone()).collect()
     }
 
     async fn reclaim(&self, conn: &mut Conn, id: &str) -> Result<(), Fault> {
@@ -159,5 +171,46 @@ impl Keeper {
             self.shard.queue.set_full(appender, false);
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HEARTBEAT: Duration = Duration::from_secs(3);
+
+    /// Looks at so many seconds, at each of which `a` was silent or not.
+    fn dead(looks: &[(u64, bool)]) -> bool {
+        let (start, mut silence) = (Instant::now(), Silence::default());
+        let look = |(second, silent): &(u64, bool)| {
+            let now = start + Duration::from_secs(*second);
+            let silent = silent.then(|| "a".to_owned()).into_iter();
+            !silence.seen(now, HEARTBEAT, silent).is_empty()
+        };
+        looks.iter().map(look).last() == Some(true)
+    }
+
+    #[test]
+    fn a_holder_is_dead_after_a_whole_heartbeat_of_silence() {
+        let silent = [(0, true), (1, true), (2, true), (3, true)];
+        assert!(!dead(&silent[..3]));
+        assert!(dead(&silent));
+    }
+
+    #[test]
+    fn a_sign_of_life_begins_it_anew() {
+        assert!(!dead(&[
+            (0, true),
+            (1, true),
+            (2, false),
+            (3, true),
+            (4, true)
+        ]));
+    }
+
+    #[test]
+    fn a_gap_between_looks_begins_it_anew() {
+        assert!(!dead(&[(0, true), (1, true), (9, true), (10, true)]));
     }
 }

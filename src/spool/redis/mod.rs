@@ -267,6 +267,15 @@ impl Redis {
     }
 }
 
+impl Drop for Inner {
+    fn drop(&mut self) {
+        // Queues and shards know each other.
+        for queue in self.queues.values() {
+            queue.forget_shards();
+        }
+    }
+}
+
 impl Workers {
     /// Starts the workers of a list; who has tried once drops its sender.
     fn start(

@@ -91,6 +91,11 @@ impl Queue {
         shards.push(shard);
     }
 
+    pub(super) fn forget_shards(&self) {
+        let mut shards = self.shards.write().unwrap_or_else(PoisonError::into_inner);
+        shards.clear();
+    }
+
     pub(super) fn shards(&self) -> Vec<Arc<Shard>> {
         let shards = self.shards.read().unwrap_or_else(PoisonError::into_inner);
         shards.clone()

@@ -432,3 +432,6 @@ fn numbers_of<'h, C: FromIterator<u64>>(held: impl Iterator<Item = &'h Held>) ->
     let parts = held.flat_map(|held| held.parts.iter());
     parts.map(|part| part.number).collect()
 }
+
+#[cfg(test)]
+mod tests;

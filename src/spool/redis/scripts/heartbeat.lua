@@ -5,7 +5,6 @@ if redis.call('HEXISTS', holders, ARGV[1]) == 0 then
   return 0
 end
 if redis.call('PEXPIRE', KEYS[4], ARGV[2]) == 0 then
-  redis.call('DEL', KEYS[4])
   redis.call('SET', KEYS[4], '1', 'PX', ARGV[2])
 end
 return 1

@@ -1,0 +1,250 @@
+//! What stands in the lists of a queue: spread over shards, put there by others, by
+//! another release, or damaged.
+
+mod journal_support;
+mod redis_spool_support;
+mod redis_support;
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use deadpool_redis::redis::cmd;
+use journal_support::*;
+use redis_spool_support::{open, options};
+use redis_support::RedisServer;
+use stashgate::spool::redis::Options;
+use stashgate::spool::redis::element::{Compression, encode};
+use stashgate::spool::{AppendError, FullReason, Spool};
+
+fn sharded(server: &RedisServer, shards: usize) -> Options {
+    Options {
+        shards,
+        ..options(&server.url())
+    }
+}
+
+fn push(server: &RedisServer, list: &str, element: &[u8]) {
+    let mut push = cmd("RPUSH");
+    push.arg(list).arg(element);
+    push.query::<()>(&mut server.client()).expect("pushed");
+}
+
+fn length(server: &RedisServer, list: &str) -> u64 {
+    server.ask(&["LLEN", list])
+}
+
+/// Leases and acknowledges so many batches; their numbers.
+async fn take(spool: &Spool, batches: usize) -> BTreeSet<u64> {
+    let mut numbers = BTreeSet::new();
+    for _ in 0..batches {
+        let (number, lease) = lease_number(spool).await;
+        lease.ack(0).await.expect("settled");
+        assert!(numbers.insert(number), "{number} came twice");
+    }
+    numbers
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_queue_with_shards_is_spread_over_its_lists() {
+    let server = RedisServer::start();
+    let spool = open(sharded(&server, 3)).await;
+    append_numbers(&spool, 0..30).await;
+    let lists = ["logstash.0", "logstash.1", "logstash.2"];
+    let lengths = lists.map(|list| length(&server, list));
+    assert_eq!(lengths.iter().sum::<u64>(), 30);
+    assert!(lengths.iter().all(|length| *length > 0), "{lengths:?}");
+    assert_eq!(take(&spool, 30).await, (0..30).collect());
+    let books = stats(&spool);
+    assert_eq!(books.ledger.confirmed, books.ledger.accepted);
+    spool.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn lists_of_another_number_of_shards_are_drained() {
+    let server = RedisServer::start();
+    for (shards, numbers) in [(1, 0..5), (4, 5..25)] {
+        let spool = open(sharded(&server, shards)).await;
+        append_numbers(&spool, numbers).await;
+        // The lists are noted by then.
+        let noted = || server.ask::<u64>(&["SCARD", "stashgate:queues"]) >= shards as u64;
+        until("the lists are noted", noted).await;
+        spool.close().await;
+    }
+    let spool = open(sharded(&server, 2)).await;
+    assert_eq!(take(&spool, 25).await, (0..25).collect());
+    append_numbers(&spool, 25..27).await;
+    assert_eq!(
+        length(&server, "logstash"),
+        0,
+        "nothing new goes to an old list"
+    );
+    assert_eq!(take(&spool, 2).await, (25..27).collect());
+    spool.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_gateways_share_a_queue_and_lose_and_double_nothing() {
+    let server = RedisServer::start();
+    let gateways = [
+        open(sharded(&server, 2)).await,
+        open(sharded(&server, 2)).await,
+    ];
+    let mut tasks = Vec::new();
+    for (at, spool) in gateways.iter().enumerate() {
+        for task in 0..4 {
+            let (spool, first) = (spool.clone(), (at as u64 * 4 + task) * 100);
+            tasks.push(tokio::spawn(async move {
+                append_numbers(&spool, first..first + 100).await;
+                BTreeSet::new()
+            }));
+        }
+        for _ in 0..4 {
+            let spool = spool.clone();
+            tasks.push(tokio::spawn(async move {
+                let mut numbers = BTreeSet::new();
+                // Others may have taken the last ones.
+                while let Ok(lease) =
+                    tokio::time::timeout(Duration::from_secs(3), lease_number(&spool)).await
+                {
+                    let (number, lease) = lease;
+                    if number % 7 == 0 && lease.attempts() == 0 {
+                        continue;
+                    }
+                    lease.ack(0).await.expect("settled");
+                    assert!(numbers.insert(number), "{number} came twice");
+                }
+                numbers
+            }));
+        }
+    }
+    let mut all = BTreeSet::new();
+    for task in tasks {
+        for number in task.await.expect("ran") {
+            assert!(all.insert(number), "{number} came twice");
+        }
+    }
+    assert_eq!(all, (0..800).collect());
+    for spool in gateways {
+        spool.close().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_key_that_was_copied_onto_the_list_is_sent_and_counted_as_foreign() {
+    let server = RedisServer::start();
+    let spool = open(options(&server.url())).await;
+    append_numbers(&spool, 0..2).await;
+    for number in 10..12 {
+        push(
+            &server,
+            "logstash",
+            &encode(&batch(number), Compression::None),
+        );
+    }
+    append_numbers(&spool, 2..3).await;
+    ack_numbers(&spool, [0, 1, 10, 11, 2]).await;
+    let books = stats(&spool);
+    let copied = u64::from(batch(10).events + batch(11).events);
+    assert_eq!(books.ledger.foreign, copied);
+    assert_eq!(books.ledger.confirmed, books.ledger.accepted + copied);
+    spool.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_damaged_element_is_set_aside_and_what_follows_is_sent() {
+    let server = RedisServer::start();
+    let spool = open(options(&server.url())).await;
+    append_numbers(&spool, 0..1).await;
+    let mut damaged = encode(&batch(1), Compression::None);
+    let last = damaged.len() - 1;
+    damaged[last] ^= 1;
+    push(&server, "logstash", &damaged);
+    append_numbers(&spool, 2..3).await;
+    ack_numbers(&spool, [0, 2]).await;
+    spool.close().await;
+    let kept: Vec<Vec<u8>> = server.ask(&["LRANGE", "{logstash}:quarantine", "0", "-1"]);
+    assert_eq!(kept, [damaged]);
+    let again = open(options(&server.url())).await;
+    let books = stats(&again);
+    assert_eq!(books.ledger.quarantined, u64::from(batch(1).events));
+    assert_eq!(books.quarantined_records, 1);
+    again.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_record_of_another_release_stays_in_its_place_and_holds_up_nobody() {
+    let server = RedisServer::start();
+    let newer = {
+        let mut bytes = encode(&batch(1), Compression::None);
+        bytes[4] = 9;
+        let header = u32::from_le_bytes([bytes[8], bytes[9], bytes[10], bytes[11]]) as usize;
+        let crc = crc32c::crc32c_append(crc32c::crc32c(&bytes[..68]), &bytes[72..header]);
+        bytes[68..72].copy_from_slice(&crc.to_le_bytes());
+        bytes
+    };
+    push(&server, "logstash", &newer);
+    let spool = open(options(&server.url())).await;
+    append_numbers(&spool, 0..3).await;
+    ack_numbers(&spool, 0..3).await;
+    let waits =
+        || server.ask::<Vec<Vec<u8>>>(&["LRANGE", "logstash", "0", "-1"]) == [newer.clone()];
+    until("it is back in the list", waits).await;
+    spool.close().await;
+    assert!(waits());
+    assert_eq!(length(&server, "{logstash}:quarantine"), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_an_ordered_queue_only_one_gateway_holds_batches() {
+    let server = RedisServer::start();
+    let mut settings = options(&server.url());
+    settings.queues[0].ordered = true;
+    let first = open(settings.clone()).await;
+    let second = open(settings).await;
+    append_numbers(&first, 0..4).await;
+    let (_, held) = lease_number(&first).await;
+    let queue = queue();
+    let refused = tokio::time::timeout(Duration::from_millis(500), second.lease(&queue)).await;
+    assert!(refused.is_err(), "two gateways hold batches");
+    held.ack(0).await.expect("settled");
+    // The first one takes no more, so the other one gets its turn.
+    ack_numbers(&second, 1..4).await;
+    first.close().await;
+    second.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_queue_takes_no_more_than_it_may_hold_and_what_others_appended_counts() {
+    let server = RedisServer::start();
+    let mut settings = options(&server.url());
+    settings.compression = Compression::None;
+    settings.queues[0].max_bytes = 1000;
+    let first = open(settings.clone()).await;
+    let second = open(settings).await;
+    let mut stored = 0;
+    let refused = loop {
+        match append_at_once(&first, batch(stored)).await {
+            Ok(_) => stored += 1,
+            Err(refused) => break refused,
+        }
+    };
+    assert_eq!(refused, AppendError::Full(FullReason::QueueBytes));
+    assert!((4..10).contains(&stored), "{stored}");
+    let queue = queue();
+    let deadline = std::time::Instant::now() + PATIENCE;
+    loop {
+        let permit = second.permit(&queue, 1000, Some(Duration::ZERO)).await;
+        if permit.map(drop) == Err(refused.clone()) {
+            break;
+        }
+        assert!(
+            std::time::Instant::now() < deadline,
+            "the other one never knows"
+        );
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    ack_numbers(&first, 0..stored).await;
+    append(&second, batch(99)).await.expect("there is room");
+    first.close().await;
+    second.close().await;
+}
