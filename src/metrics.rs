@@ -49,6 +49,24 @@ pub fn forwarded(queue: &QueueName, endpoint: &str, result: &'static str, events
         .increment(events);
 }
 
+/// A batch went to the local journal, since Redis did not take it.
+pub fn spilled(queue: &QueueName, events: u32) {
+    counter!("stashgate_spilled_batches_total", "queue" => queue.to_string()).increment(1);
+    counter!("stashgate_spilled_events_total", "queue" => queue.to_string())
+        .increment(u64::from(events));
+}
+
+/// A command to Redis was answered, or given up. `command`: `append`, or the script's
+/// name.
+pub fn redis_took(command: &'static str, took: Duration) {
+    histogram!("stashgate_redis_command_seconds", "command" => command).record(took);
+}
+
+/// A connection was got from a pool, or not.
+pub fn redis_lend_took(took: Duration) {
+    histogram!("stashgate_redis_pool_wait_seconds").record(took);
+}
+
 /// Events that were sent, with an unknown outcome, and will be sent again.
 pub fn possible_duplicates(queue: &QueueName, events: u64) {
     counter!("stashgate_possible_duplicate_events_total", "queue" => queue.to_string())
@@ -72,7 +90,7 @@ pub fn end_to_end_took(queue: &QueueName, took: Duration) {
 }
 
 /// Unit and meaning of each counter.
-const COUNTERS: [(&str, Unit, &str); 8] = [
+const COUNTERS: [(&str, Unit, &str); 10] = [
     (
         "stashgate_accepted_events_total",
         Unit::Count,
@@ -99,6 +117,16 @@ const COUNTERS: [(&str, Unit, &str); 8] = [
         "Batches that were refused as a whole.",
     ),
     (
+        "stashgate_spilled_batches_total",
+        Unit::Count,
+        "Batches that went to the local journal, since Redis did not take them.",
+    ),
+    (
+        "stashgate_spilled_events_total",
+        Unit::Count,
+        "Their events.",
+    ),
+    (
         "stashgate_forwarded_events_total",
         Unit::Count,
         "Events that left, by what became of them.",
@@ -116,12 +144,20 @@ const COUNTERS: [(&str, Unit, &str); 8] = [
 ];
 
 /// Meaning of each histogram, in seconds.
-const HISTOGRAMS: [(&str, &str); 4] = [
+const HISTOGRAMS: [(&str, &str); 6] = [
     (
         "stashgate_append_seconds",
         "From a batch being read to its answer.",
     ),
     ("stashgate_sync_seconds", "One sync of a journal."),
+    (
+        "stashgate_redis_command_seconds",
+        "From a command to Redis to its answer.",
+    ),
+    (
+        "stashgate_redis_pool_wait_seconds",
+        "Until a connection to Redis was to be had.",
+    ),
     (
         "stashgate_confirm_seconds",
         "From the first byte of a stretch to its confirmation.",

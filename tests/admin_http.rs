@@ -27,6 +27,7 @@ fn status(state: State) -> Status {
         data_dir: "data".into(),
         listeners: Vec::new(),
         queues: Vec::new(),
+        redis: None,
         dead_letters: None,
         warnings: Vec::new(),
     }

@@ -15,11 +15,11 @@ use gateway::{Setup, eventually};
 use http::{ask, events, get, post};
 use logstash::{Fault, Logstash};
 
-/// The rows of the page: name and type.
+/// The rows of the page, but for what only a spool in Redis has: name and type.
 fn documented() -> BTreeMap<String, String> {
     let page = include_str!("../docs/metrics.md");
     let (lists, _) = page
-        .split_once("## Worth an alert")
+        .split_once("## With a spool in Redis")
         .expect("the end of the lists");
     let rows = lists.lines().filter_map(|row| row.strip_prefix("| `"));
     rows.map(|row| {

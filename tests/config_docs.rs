@@ -24,6 +24,7 @@ fn every_setting_has_a_line_in_the_page() {
         "spool.redis.user",
         "spool.redis.password",
         "spool.redis.sentinel_master",
+        "spool.redis.sentinel_password",
         "spool.redis.ca_file",
         "spool.redis.cert_file",
         "spool.redis.key_file",

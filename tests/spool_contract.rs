@@ -11,6 +11,9 @@ use std::time::Duration;
 use journal_support::*;
 use redis_support::RedisServer;
 use stashgate::batch::QueueName;
+use stashgate::spool::journal::Journal;
+use stashgate::spool::redis::Redis;
+use stashgate::spool::spill::{self, Spill};
 use stashgate::spool::{AppendError, LeaseError, Spool};
 
 async fn batches_come_out_in_the_order_they_went_in(spool: Spool) {
@@ -225,3 +228,35 @@ async fn one_redis() -> (Spool, RedisServer) {
 
 contract!(in_journal, super::journal);
 contract!(in_redis, super::one_redis);
+
+/// Everything goes to Redis.
+async fn both() -> (Spool, (RedisServer, tempfile::TempDir)) {
+    let server = RedisServer::start();
+    let (spool, dir) = joined(&server).await;
+    (spool, (server, dir))
+}
+
+/// Everything goes to the journal.
+async fn spilled() -> (Spool, (RedisServer, tempfile::TempDir)) {
+    let mut server = RedisServer::start();
+    server.kill();
+    let (spool, dir) = joined(&server).await;
+    (spool, (server, dir))
+}
+
+async fn joined(server: &RedisServer) -> (Spool, tempfile::TempDir) {
+    let dir = tempfile::tempdir().expect("a folder");
+    let redis = Redis::open(redis_spool_support::options(&server.url())).await;
+    let journal = Journal::open(options(dir.path())).expect("opens");
+    let options = spill::Options {
+        queues: vec![(queue(), 1 << 40)],
+        max_bytes: 1 << 40,
+        max_in_flight_bytes: 64 << 20,
+        spills: true,
+    };
+    let spill = Spill::new(redis.expect("opens"), Some(journal), options);
+    (Spool::Spill(spill), dir)
+}
+
+contract!(in_redis_beside_a_journal, super::both);
+contract!(in_a_journal_beside_a_dead_redis, super::spilled);

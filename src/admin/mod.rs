@@ -12,6 +12,7 @@
 mod guard;
 mod health;
 mod process;
+mod redis;
 mod scrape;
 mod serve;
 mod text;
@@ -30,7 +31,7 @@ pub use scrape::Metrics;
 pub use serve::serve;
 
 use crate::config::Secret;
-use crate::status::Status;
+use crate::status::{State, Status};
 
 /// What the admin address shows, and to whom.
 pub struct Admin {
@@ -68,12 +69,21 @@ async fn healthz(Shared(admin): Shared<Arc<Admin>>) -> Response {
 }
 
 async fn readyz(Shared(admin): Shared<Arc<Admin>>) -> Response {
-    let state = (admin.status)().state;
-    if state == crate::status::State::Running {
+    let status = (admin.status)();
+    if status.state == State::Running {
         Json(json!({ "status": "ok" })).into_response()
     } else {
-        let what = format!("the gateway is {}", state.as_str());
-        error(StatusCode::SERVICE_UNAVAILABLE, &what)
+        error(StatusCode::SERVICE_UNAVAILABLE, &not_ready(&status))
+    }
+}
+
+fn not_ready(status: &Status) -> String {
+    let state = status.state.as_str();
+    let mut queues = status.queues.iter();
+    let why = queues.find_map(|queue| queue.stats.redis.as_ref()?.unavailable.clone());
+    match why.filter(|_| status.state == State::Unavailable) {
+        Some(why) => format!("the gateway is {state}: {why}"),
+        None => format!("the gateway is {state}"),
     }
 }
 

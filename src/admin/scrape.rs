@@ -5,8 +5,8 @@ use std::sync::OnceLock;
 
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
-use super::process;
 use super::text::{Kind, Text};
+use super::{process, redis};
 use crate::metrics::describe;
 use crate::status::{GroupStats, QueueStatus, State, Status};
 
@@ -53,6 +53,7 @@ impl Metrics {
         write_ledger(&mut text, status);
         write_endpoints(&mut text, status);
         write_dead_letters(&mut text, status);
+        redis::write(&mut text, status);
         text.0
     }
 }

@@ -145,6 +145,8 @@ fn banner(status: &Status, outputs: &[String]) -> String {
         format!("stashgate {}", status.version),
         format!("  data in {}", escape(&status.data_dir.to_string_lossy())),
     ];
+    let redis = status.redis.iter();
+    lines.extend(redis.map(|redis| format!("  spool in Redis at {}", escape(&redis.url))));
     let listener = |l: &Listener| format!("  {} on {}", l.name, l.address);
     lines.extend(status.listeners.iter().map(listener));
     lines.extend(outputs.iter().map(|output| format!("  {output}")));

@@ -1,5 +1,7 @@
 //! `stashgate status`
 
+mod redis;
+
 use std::fmt::Write;
 
 use bytesize::ByteSize;
@@ -63,6 +65,9 @@ fn write_view(out: &mut String, status: &Answer) -> std::fmt::Result {
         .map(|l| format!("{} {}", escape(&l.name), l.address))
         .collect();
     writeln!(out, "listening     {}", listeners.join(", "))?;
+    if let Some(redis) = &status.redis {
+        redis::write(out, redis)?;
+    }
     for queue in &status.queues {
         write_queue(out, queue, status)?;
     }
@@ -105,6 +110,7 @@ fn write_queue(out: &mut String, queue: &QueueStatus, status: &Answer) -> std::f
     let stats = &queue.stats;
     writeln!(out, "\nqueue {}", stats.queue)?;
     write_waiting(out, queue, status)?;
+    redis::write_queue(out, queue)?;
     write_rates(out, queue)?;
     write_ledger(out, queue)?;
     write_archive(out, queue, status)?;
@@ -213,7 +219,11 @@ fn write_ledger(out: &mut String, queue: &QueueStatus) -> std::fmt::Result {
 
 fn write_archive(out: &mut String, queue: &QueueStatus, status: &Answer) -> std::fmt::Result {
     let stats = &queue.stats;
-    write!(out, "  on disk     {}", ByteSize(stats.stored_bytes))?;
+    let place = match stats.redis {
+        Some(_) => "stored  ",
+        None => "on disk ",
+    };
+    write!(out, "  {place}    {}", ByteSize(stats.stored_bytes))?;
     if let Some(since) = stats.stored_since {
         write!(out, ", reaching back {}", age(since, status))?;
     }

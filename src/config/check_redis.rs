@@ -51,7 +51,7 @@ fn check_archive(config: &Config, found: &mut Vec<Finding>) {
 fn check_url(redis: &Redis, say: &mut Say<'_>) {
     if redis.url.parts().is_none() {
         // Not with the text itself: it may hold a password.
-        say("url", "it is no URL of a Redis; write redis://HOST:PORT, rediss://HOST:PORT for TLS, or redis+unix:///run/redis.sock; what is not a letter or digit in a password is written %40, or the password is set by STASHGATE__SPOOL__REDIS__PASSWORD".into());
+        say("url", "it is no URL of a Redis; write redis://HOST:PORT/DATABASE, or rediss:// for TLS; what is not a letter or digit in a password is written %40, or the password is set by STASHGATE__SPOOL__REDIS__PASSWORD".into());
     }
     let given_twice = redis.user.is_some() || redis.password.is_some();
     if given_twice && redis.url.has_credentials() {

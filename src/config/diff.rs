@@ -53,6 +53,10 @@ impl Config {
                 differ(&redis.password, &new_redis.password),
             ),
             (
+                "spool.redis.sentinel_password",
+                differ(&redis.sentinel_password, &new_redis.sentinel_password),
+            ),
+            (
                 "spool.redis.url",
                 url_looks_alike && redis.url != new_redis.url,
             ),

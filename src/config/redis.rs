@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize, Serializer};
 
 use super::Secret;
 use super::units::{self, SecretText};
+use crate::spool::redis::element::Compression;
 
 /// `[spool.redis]`
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -28,6 +29,9 @@ pub struct Redis {
     /// What the Sentinels call the master.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sentinel_master: Option<String>,
+    /// The Sentinels' own password, if they have one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sentinel_password: Option<Secret>,
     /// Some nodes of a Redis Cluster; then the URL's host is not asked.
     pub cluster_nodes: Vec<String>,
     /// PEM file of the authorities that vouch for Redis; `None`: the system's.
@@ -52,6 +56,8 @@ pub struct Redis {
     pub pool_size: usize,
     /// Pipelines of appends under way at a time, for each list.
     pub pipeline_depth: usize,
+    /// How batches are stored.
+    pub compression: Compression,
     /// Whether a Redis that may evict keys is taken.
     pub allow_eviction: bool,
 }
@@ -64,6 +70,7 @@ impl Default for Redis {
             password: None,
             sentinels: Vec::new(),
             sentinel_master: None,
+            sentinel_password: None,
             cluster_nodes: Vec::new(),
             ca_file: None,
             cert_file: None,
@@ -74,6 +81,7 @@ impl Default for Redis {
             heartbeat: Duration::from_secs(30),
             pool_size: 16,
             pipeline_depth: 4,
+            compression: Compression::default(),
             allow_eviction: false,
         }
     }
@@ -101,9 +109,16 @@ impl RedisUrl {
         &self.0
     }
 
-    /// Its parts; `None`: it is no URL of a Redis.
+    /// Its parts; `None`: it is no URL that can be used.
     pub(super) fn parts(&self) -> Option<ConnectionInfo> {
-        self.0.as_str().into_connection_info().ok()
+        let parts = self.0.as_str().into_connection_info().ok()?;
+        let usable = match parts.addr() {
+            ConnectionAddr::Tcp(..) => true,
+            // Of `#insecure` nothing would come: certificates are always looked at.
+            ConnectionAddr::TcpTls { insecure, .. } => !insecure,
+            _ => false,
+        };
+        usable.then_some(parts)
     }
 
     /// Whether it holds a user or password.
@@ -117,23 +132,37 @@ impl RedisUrl {
         self.parts().is_some_and(is_tls)
     }
 
-    /// Whether it asks for TLS without a look at the certificate.
-    pub(super) fn is_unchecked(&self) -> bool {
-        let is_unchecked = |parts: ConnectionInfo| {
-            matches!(parts.addr(), ConnectionAddr::TcpTls { insecure: true, .. })
-        };
-        self.parts().is_some_and(is_unchecked)
-    }
-
     /// Whether it names this machine.
     pub(super) fn is_loopback(&self) -> bool {
-        let Some(parts) = self.parts() else {
-            return false;
-        };
-        match parts.addr() {
-            ConnectionAddr::Tcp(host, _) | ConnectionAddr::TcpTls { host, .. } => is_loopback(host),
-            _ => true,
+        let parts = self.parts();
+        let place = parts.as_ref().and_then(|parts| place(parts.addr()));
+        place.is_some_and(|(host, _)| is_loopback(host))
+    }
+
+    /// Host and port; empty if it is no URL.
+    pub fn host(&self) -> String {
+        let parts = self.parts();
+        let place = parts.as_ref().and_then(|parts| place(parts.addr()));
+        match place {
+            Some((host, port)) if host.parse::<Ipv6Addr>().is_ok() => format!("[{host}]:{port}"),
+            Some((host, port)) => format!("{host}:{port}"),
+            None => String::new(),
         }
+    }
+
+    /// The number of the database.
+    pub fn database(&self) -> i64 {
+        let parts = self.parts();
+        parts.map_or(0, |parts| parts.redis_settings().db())
+    }
+}
+
+fn place(address: &ConnectionAddr) -> Option<(&str, u16)> {
+    match address {
+        ConnectionAddr::Tcp(host, port) | ConnectionAddr::TcpTls { host, port, .. } => {
+            Some((host, *port))
+        }
+        _ => None,
     }
 }
 
@@ -154,28 +183,20 @@ impl fmt::Display for RedisUrl {
         let Some(parts) = self.parts() else {
             return f.write_str("(hidden)");
         };
-        let hidden = if has_credentials(&parts) {
-            "(hidden)@"
+        let scheme = if self.is_encrypted() {
+            "rediss"
         } else {
-            ""
+            "redis"
         };
-        let (scheme, host, port) = match parts.addr() {
-            ConnectionAddr::Tcp(host, port) => ("redis", host, port),
-            ConnectionAddr::TcpTls { host, port, .. } => ("rediss", host, port),
-            ConnectionAddr::Unix(path) => {
-                return write!(f, "redis+unix://{hidden}{}", path.display());
-            }
-            _ => return f.write_str("(hidden)"),
+        let hidden = match has_credentials(&parts) {
+            true => "(hidden)@",
+            false => "",
         };
-        match host.parse::<Ipv6Addr>() {
-            Ok(v6) => write!(f, "{scheme}://{hidden}[{v6}]:{port}")?,
-            Err(_) => write!(f, "{scheme}://{hidden}{host}:{port}")?,
+        write!(f, "{scheme}://{hidden}{}", self.host())?;
+        match self.database() {
+            0 => Ok(()),
+            database => write!(f, "/{database}"),
         }
-        match parts.redis_settings().db() {
-            0 => {}
-            db => write!(f, "/{db}")?,
-        }
-        f.write_str(if self.is_unchecked() { "#insecure" } else { "" })
     }
 }
 
@@ -202,17 +223,15 @@ mod tests {
             ("redis://a.example", "redis://a.example:6379"),
             ("redis://[::1]:7000/0", "redis://[::1]:7000"),
             (
-                "rediss://u:pw@a.example:1/2#insecure",
-                "rediss://(hidden)@a.example:1/2#insecure",
+                "rediss://u:pw@a.example:1/2",
+                "rediss://(hidden)@a.example:1/2",
             ),
             (
                 "redis://:p%40w@a.example",
                 "redis://(hidden)@a.example:6379",
             ),
-            (
-                "redis+unix:///run/r.sock?pass=p@w",
-                "redis+unix://(hidden)@/run/r.sock",
-            ),
+            ("redis+unix:///run/r.sock?pass=p@w", "(hidden)"),
+            ("rediss://u:pw@a.example#insecure", "(hidden)"),
             ("redis://u:p/w@a.example", "(hidden)"),
             ("pw", "(hidden)"),
         ];
@@ -225,11 +244,7 @@ mod tests {
 
     #[test]
     fn a_url_knows_whether_it_stays_on_this_machine() {
-        for near in [
-            "redis://localhost",
-            "rediss://[::1]:7000",
-            "redis+unix:///run/r.sock",
-        ] {
+        for near in ["redis://localhost", "rediss://[::1]:7000"] {
             assert!(RedisUrl::new(near).is_loopback(), "{near}");
         }
         for far in [

@@ -88,6 +88,7 @@ fn fill(redis: &mut Redis) {
     redis.user = Some(String::new());
     redis.password = Some(Secret::new(""));
     redis.sentinel_master = Some(String::new());
+    redis.sentinel_password = Some(Secret::new(""));
     redis.ca_file = Some("".into());
     redis.cert_file = Some("".into());
     redis.key_file = Some("".into());

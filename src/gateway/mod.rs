@@ -3,7 +3,7 @@
 //! Start: every address is bound before anything is served, so that a taken port
 //! stops the start and leaves nothing behind; then the admin address answers
 //! ("starting"), the spool is opened, forwarders and receivers begin. A Logstash
-//! that is not there never stops a start.
+//! or a Redis that is not there never stops a start.
 //!
 //! Stop, [`Gateway::stop`], with a bound on each step, so that it ends within
 //! 25 s whatever Logstash and the disk do:
@@ -11,7 +11,7 @@
 //! | step | at most |
 //! | --- | --- |
 //! | readiness and gRPC health turn false; receivers refuse new work and answer what is in hand; forwarders lease nothing more, and settle or give back what is in hand | 13 s |
-//! | the dead letters and the spool are synced and closed | 9 s |
+//! | the dead letters and the spool are synced and closed; in Redis, what is in hand is given back | 9 s |
 //! | the admin address closes | 2 s |
 //!
 //! What is not settled by then is leased again after the next start: a stop
@@ -20,9 +20,12 @@
 mod descriptors;
 mod forwarders;
 mod listeners;
+mod marker;
 mod observe;
+mod open;
 mod receivers;
 mod reload;
+mod watch;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -38,15 +41,20 @@ use tokio_util::task::TaskTracker;
 use forwarders::Forwarders;
 pub use listeners::BindError;
 use listeners::Listeners;
+pub use marker::LeftBehind;
 use observe::{Shared, Stages};
+use open::{Opened, open};
 pub use reload::Reloaded;
+use watch::Watch;
+pub(crate) use watch::{left_alone, too_few_replicas};
 
 use crate::admin;
-use crate::config::{ArchivePlace, Config, SpoolKind};
+use crate::config::{Config, Secret};
 use crate::dead_letter::DeadLetters;
 use crate::receiver::Intake;
 use crate::spool::Spool;
-use crate::spool::journal::{self, Journal, OpenError};
+use crate::spool::journal::OpenError;
+use crate::spool::redis;
 use crate::status::Status;
 use crate::tls::TlsError;
 
@@ -61,6 +69,7 @@ pub struct Gateway {
     shared: Arc<Shared>,
     spool: Spool,
     letters: DeadLetters,
+    watch: Option<Arc<Watch>>,
     forwarders: Arc<Forwarders>,
     intake: Intake,
     /// `limits.max_batch_bytes` at the start: the gRPC transport takes no more.
@@ -89,9 +98,6 @@ pub enum StartError {
         /// What the system said.
         error: std::io::Error,
     },
-    /// The spool in Redis is configured, and not there yet.
-    #[error("spool.kind = \"redis\" is not there yet; set \"journal\"")]
-    NoRedis,
     /// The files of an output's TLS cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
@@ -105,6 +111,15 @@ pub enum StartError {
         /// Why.
         error: OpenError,
     },
+    /// The settings of Redis cannot be used.
+    #[error("{0}; mend the settings, or set spool.kind = \"journal\"")]
+    Redis(redis::OpenError),
+    /// The Redis would lose events or leave some behind.
+    #[error("Redis cannot hold the spool: {0}")]
+    Unfit(String),
+    /// Batches would be left behind in another Redis.
+    #[error(transparent)]
+    LeftBehind(marker::LeftBehind),
 }
 
 impl Gateway {
@@ -121,13 +136,18 @@ impl Gateway {
         let end = end.drop_guard();
 
         let config = shared.config();
-        let (spool, letters) = open(config.clone()).await?;
+        let Opened {
+            spool,
+            letters,
+            watch,
+        } = open(config.clone()).await?;
         let closing = CancellationToken::new();
         let forwarders = Arc::new(Forwarders::start(&config, &spool, &letters, &closing)?);
         shared.opened(Stages {
             spool: spool.clone(),
             letters: letters.clone(),
             forwarders: forwarders.clone(),
+            watch: watch.clone(),
         });
         let gateway = Self {
             intake: receivers::intake(&config, &spool, &letters, &closing),
@@ -135,6 +155,7 @@ impl Gateway {
             shared,
             spool,
             letters,
+            watch,
             forwarders,
             closing,
             broken: CancellationToken::new(),
@@ -144,6 +165,7 @@ impl Gateway {
         };
         gateway.start_receivers(receivers);
         gateway.start_sampling();
+        gateway.start_watching();
         Ok(gateway)
     }
 
@@ -173,15 +195,36 @@ impl Gateway {
                 "some work in hand did not end in time; it is sent again after the next start"
             );
         }
-        let closed = async { tokio::join!(self.letters.close(), self.spool.close()) };
+        let closed = async { tokio::join!(self.letters.close(), self.close_spool()) };
         if timeout(CLOSE_PATIENCE, closed).await.is_err() {
             tracing::warn!(
-                "the disk did not answer in time; the journal is repaired at the next start"
+                "disk or Redis did not answer in time; the journal is repaired at the next start, and what is not settled is sent again"
             );
         }
         drop(self.end);
         self.background.close();
         let _ = timeout(ADMIN_PATIENCE, self.background.wait()).await;
+    }
+
+    /// Closes the spool. Where nothing is left in Redis, the spool may be moved from
+    /// there.
+    async fn close_spool(&self) {
+        self.spool.close().await;
+        if let Some(watch) = &self.watch
+            && watch.is_drained().await
+            && let Err(error) = marker::clear(&self.shared.config().data_dir)
+        {
+            tracing::warn!(%error, "nothing waits in Redis, but the file that says so stays");
+        }
+    }
+
+    fn start_watching(&self) {
+        if let Some(watch) = self.watch.clone() {
+            let closing = self.closing.clone();
+            self.background.spawn(async move {
+                closing.run_until_cancelled(watch.run()).await;
+            });
+        }
     }
 
     fn start_sampling(&self) {
@@ -204,58 +247,41 @@ async fn serve_admin(listener: TcpListener, shared: Arc<Shared>, end: Cancellati
     admin::serve(listener, admin::router(admin), end).await;
 }
 
-/// Opens what is kept on disk. Recovery reads, so it has a thread of its own.
-async fn open(config: Arc<Config>) -> Result<(Spool, DeadLetters), StartError> {
-    tokio::task::spawn_blocking(move || open_blocking(&config))
-        .await
-        .expect("invariant: opening does not panic, and nobody aborts it")
-}
-
-fn open_blocking(config: &Config) -> Result<(Spool, DeadLetters), StartError> {
-    let folder = &config.data_dir;
-    std::fs::create_dir_all(folder).map_err(|error| StartError::Folder {
-        folder: folder.clone(),
-        error,
-    })?;
-    let failed = |what| {
-        let folder = folder.clone();
-        move |error| StartError::Open {
-            what,
-            folder,
-            error,
-        }
+/// The Redis spool of a configuration.
+pub(crate) fn redis_options(config: &Config) -> redis::Options {
+    let settings = &config.spool.redis;
+    let secret = |secret: &Option<Secret>| secret.as_ref().map(|s| s.reveal().to_owned());
+    let server = redis::ServerOptions {
+        url: settings.url.reveal().to_owned(),
+        user: settings.user.clone(),
+        password: secret(&settings.password),
+        sentinels: settings.sentinels.clone(),
+        sentinel_master: settings.sentinel_master.clone().unwrap_or_default(),
+        sentinel_password: secret(&settings.sentinel_password),
+        cluster: settings.cluster_nodes.clone(),
+        ca_file: settings.ca_file.clone(),
+        cert_file: settings.cert_file.clone(),
+        key_file: settings.key_file.clone(),
+        pool_size: settings.pool_size,
+        ..redis::ServerOptions::default()
     };
-    let spool = match config.spool.kind {
-        SpoolKind::Journal => Journal::open(journal_options(config)).map_err(failed("journal"))?,
-        SpoolKind::Redis => return Err(StartError::NoRedis),
-    };
-    let letters = DeadLetters::open(
-        folder,
-        config.dead_letters.max_bytes.0,
-        config.spool.journal.min_free_bytes.0,
-    );
-    Ok((
-        Spool::Journal(spool),
-        letters.map_err(failed("dead letters"))?,
-    ))
-}
-
-fn journal_options(config: &Config) -> journal::Options {
     let queues = config.queues.iter();
-    journal::Options {
-        dir: config.data_dir.join("journal"),
-        sync: config.spool.journal.sync,
-        segment_bytes: config.spool.journal.segment_bytes.0,
-        min_free_bytes: config.spool.journal.min_free_bytes.0,
+    redis::Options {
+        server,
+        queues: queues
+            .map(|(name, queue)| redis::QueueOptions {
+                name: name.clone(),
+                max_bytes: queue.max_bytes.0,
+                ordered: queue.output.ordered,
+            })
+            .collect(),
         max_bytes: config.spool.max_bytes.0,
         max_in_flight_bytes: config.limits.max_in_flight_bytes.0 as usize,
-        store: "spool",
-        retention: match config.archive.place {
-            Some(ArchivePlace::Off) => Duration::ZERO,
-            _ => config.archive.retention,
-        },
-        queues: queues
-            .map(|(name, queue)| (name.clone(), queue.max_bytes.0))
-            .collect(),
+        shards: settings.shards,
+        pipeline_depth: settings.pipeline_depth,
+        heartbeat: settings.heartbeat,
+        min_replicas: settings.min_replicas,
+        max_event_bytes: config.limits.max_event_bytes.0 as usize,
+        compression: settings.compression,
     }
 }

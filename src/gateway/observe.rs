@@ -8,9 +8,10 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 
 use super::forwarders::Forwarders;
+use super::watch::Watch;
 use crate::admin::Metrics;
 use crate::batch::UnixMillis;
-use crate::config::{Config, fleeting};
+use crate::config::{Config, SpoolKind, fleeting};
 use crate::dead_letter::{DeadLetterStats, DeadLetters};
 use crate::forwarder::{self, EndpointState, HostStatus};
 use crate::spool::journal::files::{Files, OsFiles};
@@ -24,6 +25,7 @@ pub(super) struct Stages {
     pub(super) spool: Spool,
     pub(super) letters: DeadLetters,
     pub(super) forwarders: Arc<Forwarders>,
+    pub(super) watch: Option<Arc<Watch>>,
 }
 
 /// What the admin address sees of a gateway, from its first moment on.
@@ -107,6 +109,7 @@ impl Shared {
         let config = self.config();
         let queues: Vec<_> = stages.map(|s| self.queues(s, &config)).unwrap_or_default();
         let letters = stages.map(|stages| stages.letters.stats());
+        let watch = stages.and_then(|stages| stages.watch.as_ref());
         let poisoned = queues.iter().any(|queue| queue.stats.poisoned.is_some())
             || letters.as_ref().is_some_and(|l| l.poisoned.is_some());
         let state = if self.draining.load(Ordering::Relaxed) {
@@ -115,6 +118,8 @@ impl Shared {
             State::Starting
         } else if poisoned {
             State::Poisoned
+        } else if takes_nothing(&queues, &config) {
+            State::Unavailable
         } else {
             State::Running
         };
@@ -127,9 +132,11 @@ impl Shared {
             listeners: self.listeners.clone(),
             warnings: self
                 .warnings(&config)
+                .chain(watch.iter().flat_map(|watch| watch.warnings()))
                 .chain(alarms(&queues, letters.as_ref()))
                 .collect(),
             queues,
+            redis: watch.map(|watch| watch.status()),
             dead_letters: letters,
         }
     }
@@ -174,8 +181,27 @@ impl Shared {
     }
 }
 
+/// Whether no queue takes batches, because Redis does not and nothing else may.
+fn takes_nothing(queues: &[QueueStatus], config: &Config) -> bool {
+    let spills = config.spool.redis.spill;
+    let is_closed = |queue: &QueueStatus| {
+        let stats = &queue.stats;
+        let away = stats
+            .redis
+            .as_ref()
+            .is_some_and(|r| r.unavailable.is_some());
+        let poisoned = stats.spill.as_ref().is_some_and(|s| s.poisoned.is_some());
+        away && (!spills || poisoned)
+    };
+    !queues.is_empty() && queues.iter().all(is_closed)
+}
+
 /// Bytes that the journal can still write: the archive makes room when it must.
 async fn disk_room(config: &Config, stats: &[QueueStats]) -> Option<u64> {
+    if config.spool.kind == SpoolKind::Redis {
+        // What Redis takes is not known from the disk.
+        return None;
+    }
     let data_dir = config.data_dir.clone();
     // A disk that hangs holds whoever asks it.
     let asked = tokio::task::spawn_blocking(move || OsFiles.free_bytes(&data_dir));
@@ -188,6 +214,11 @@ async fn disk_room(config: &Config, stats: &[QueueStats]) -> Option<u64> {
 
 /// What needs a person.
 fn alarms(queues: &[QueueStatus], letters: Option<&DeadLetterStats>) -> Vec<String> {
+    let no_spill = queues.iter().filter_map(|queue| {
+        let why = queue.stats.spill.as_ref()?.poisoned.as_ref()?;
+        Some(format!("queue {}: the journal takes no batches that Redis does not take, until a restart: {why}", queue.stats.queue))
+    });
+    let no_spill: Vec<String> = no_spill.collect();
     let queues = queues.iter().map(|queue| {
         (
             format!("queue {}", queue.stats.queue),
@@ -197,13 +228,12 @@ fn alarms(queues: &[QueueStatus], letters: Option<&DeadLetterStats>) -> Vec<Stri
     let groups = letters.into_iter().flat_map(|letters| &letters.groups);
     let groups = groups.map(|g| (format!("dead letters of the {}", g.group), g.unaccounted));
     let wrong = queues.chain(groups).filter(|(_, events)| *events != 0);
-    wrong
-        .map(|(whose, events)| {
-            format!(
-                "{whose}: {events} events are unaccounted for; please report it with the output of `stashgate status --json`"
-            )
-        })
-        .collect()
+    let wrong = wrong.map(|(whose, events)| {
+        format!(
+            "{whose}: {events} events are unaccounted for; please report it with the output of `stashgate status --json`"
+        )
+    });
+    no_spill.into_iter().chain(wrong).collect()
 }
 
 /// A host's addresses; the host itself while it has none.

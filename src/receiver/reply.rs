@@ -28,8 +28,9 @@
 //! `reason` is the label of `stashgate_refused_batches_total` and the `reason` of
 //! an HTTP body. `field` is what gRPC's `BadRequest` blames. What has a time to
 //! try again after is retryable as it is: gRPC says it in `RetryInfo`, HTTP in
-//! `Retry-After`. A refused batch left nothing in the spool, with one exception:
-//! after `poisoned` it may be stored, so it is to be sent again under its id.
+//! `Retry-After`. A refused batch left nothing in the spool, with two exceptions:
+//! after `poisoned` and `spool_unavailable` it may be stored, so it is to be sent again
+//! under its id.
 
 use std::time::Duration;
 

@@ -13,6 +13,7 @@ mod lease;
 mod permit;
 pub mod redis;
 mod room;
+pub mod spill;
 
 use std::time::Duration;
 
@@ -23,6 +24,7 @@ use crate::batch::{BatchId, QueueName, UnixMillis};
 use crate::ledger::Ledger;
 use journal::Journal;
 use redis::Redis;
+use spill::Spill;
 
 /// The spool of a gateway. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -31,6 +33,8 @@ pub enum Spool {
     Journal(Journal),
     /// In Redis, shared with other gateways.
     Redis(Redis),
+    /// In Redis, with the local journal beside it.
+    Spill(Spill),
 }
 
 impl Spool {
@@ -46,6 +50,7 @@ impl Spool {
         match self {
             Self::Journal(journal) => journal.permit(queue, bytes, patience).await,
             Self::Redis(redis) => redis.permit(queue, bytes, patience).await,
+            Self::Spill(spill) => spill.permit(queue, bytes, patience).await,
         }
     }
 
@@ -55,6 +60,7 @@ impl Spool {
         match self {
             Self::Journal(journal) => journal.lease(queue).await,
             Self::Redis(redis) => redis.lease(queue).await,
+            Self::Spill(spill) => spill.lease(queue).await,
         }
     }
 
@@ -63,6 +69,7 @@ impl Spool {
         match self {
             Self::Journal(journal) => journal.stats(),
             Self::Redis(redis) => redis.stats(),
+            Self::Spill(spill) => spill.stats(),
         }
     }
 
@@ -72,6 +79,7 @@ impl Spool {
         match self {
             Self::Journal(journal) => journal.since_last_tick(),
             Self::Redis(redis) => redis.since_last_tick(),
+            Self::Spill(spill) => spill.since_last_tick(),
         }
     }
 
@@ -81,6 +89,7 @@ impl Spool {
         match self {
             Self::Journal(journal) => journal.lift_limits(),
             Self::Redis(redis) => redis.lift_limits(),
+            Self::Spill(spill) => spill.lift_limits(),
         }
     }
 
@@ -90,6 +99,7 @@ impl Spool {
         match self {
             Self::Journal(journal) => journal.close().await,
             Self::Redis(redis) => redis.close().await,
+            Self::Spill(spill) => spill.close().await,
         }
     }
 }
@@ -190,6 +200,41 @@ pub struct QueueStats {
     /// Why appends would not get room now.
     pub full: Option<FullReason>,
     /// Why the queue takes nothing more until a restart.
+    pub poisoned: Option<String>,
+    /// What only a queue in Redis has.
+    pub redis: Option<RedisPart>,
+    /// What of all this is in the local journal beside Redis, if there is one.
+    pub spill: Option<SpillPart>,
+}
+
+/// What only a queue in Redis has.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct RedisPart {
+    /// Why Redis takes no batches now; `None`: it does.
+    pub unavailable: Option<String>,
+    /// Events of appends whose answer was lost: nobody knows yet whether they are
+    /// stored. In no other figure.
+    pub uncertain_events: u64,
+    /// Batches taken back from gateways that fell silent, since the queue was made.
+    pub reclaimed_batches: u64,
+}
+
+/// The part of a queue that is in the local journal, since Redis did not take it.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct SpillPart {
+    /// Events that nobody holds and nobody confirmed.
+    pub waiting_events: u64,
+    /// Their records' length, in bytes.
+    pub waiting_bytes: u64,
+    /// Events held for sending.
+    pub leased_events: u64,
+    /// Batches held for sending.
+    pub leased_batches: u64,
+    /// Bytes on disk, settled batches included.
+    pub stored_bytes: u64,
+    /// Why it would take no batches now.
+    pub full: Option<FullReason>,
+    /// Why it takes nothing more until a restart.
     pub poisoned: Option<String>,
 }
 

@@ -1,6 +1,6 @@
 //! Room for an append, got before the batch is given away.
 
-use super::{AppendError, Appended, journal, redis};
+use super::{AppendError, Appended, journal, redis, spill};
 use crate::batch::Batch;
 
 /// Room for one append. It moves into the queued batch, so that it is given
@@ -13,6 +13,7 @@ pub struct Permit(Kind);
 enum Kind {
     Journal(journal::Permit),
     Redis(redis::Permit),
+    Spill(Box<spill::Permit>),
 }
 
 impl Permit {
@@ -23,6 +24,7 @@ impl Permit {
         match self.0 {
             Kind::Journal(permit) => permit.append(batch).await,
             Kind::Redis(permit) => permit.append(batch).await,
+            Kind::Spill(permit) => permit.append(batch).await,
         }
     }
 }
@@ -36,5 +38,11 @@ impl From<journal::Permit> for Permit {
 impl From<redis::Permit> for Permit {
     fn from(permit: redis::Permit) -> Self {
         Self(Kind::Redis(permit))
+    }
+}
+
+impl From<spill::Permit> for Permit {
+    fn from(permit: spill::Permit) -> Self {
+        Self(Kind::Spill(Box::new(permit)))
     }
 }

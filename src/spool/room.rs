@@ -174,6 +174,28 @@ impl Room {
         }))
     }
 
+    /// Room for `bytes` if there is some at this moment, else why not. Overtakes
+    /// those who wait.
+    pub(in crate::spool) fn try_now(
+        self: &Arc<Self>,
+        index: usize,
+        bytes: usize,
+    ) -> Result<Reserved, AppendError> {
+        let Some(mut reserved) = self.try_reserve(index, bytes as u64)? else {
+            let reason = self.lock().full(index, bytes as u64);
+            return Err(AppendError::Full(reason.unwrap_or(FullReason::InFlight)));
+        };
+        let blocks = bytes.div_ceil(BLOCK).clamp(1, self.in_flight_blocks);
+        let memory = self.in_flight.clone().try_acquire_many_owned(blocks as u32);
+        reserved.memory = Some(memory.map_err(|_| AppendError::Full(FullReason::InFlight))?);
+        Ok(reserved)
+    }
+
+    /// What the queue holds that is not settled, in bytes.
+    pub(in crate::spool) fn unsettled(&self, index: usize) -> u64 {
+        self.lock().queues[index].unsettled
+    }
+
     /// Why the queue is full: somebody waits for its room or was refused a
     /// moment ago, or not even a byte fits.
     pub(in crate::spool) fn why_full(&self, index: usize) -> Option<FullReason> {

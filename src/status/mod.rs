@@ -31,6 +31,8 @@ pub struct Status {
     pub listeners: Vec<Listener>,
     /// The queues; none while it is starting.
     pub queues: Vec<QueueStatus>,
+    /// The Redis that the spool is in, if it is in one.
+    pub redis: Option<RedisStatus>,
     /// The dead letters; `None` while it is starting.
     pub dead_letters: Option<DeadLetterStats>,
     /// What weakens its promises, and what needs a person.
@@ -48,6 +50,8 @@ pub enum State {
     /// A disk operation failed: it forwards what it has, and takes nothing more
     /// into that queue, or keeps no more dead letters.
     Poisoned,
+    /// Redis takes no batches, and nothing else does: clients are told to come back.
+    Unavailable,
     /// It was told to stop, and finishes what is in hand.
     Draining,
 }
@@ -59,9 +63,57 @@ impl State {
             Self::Starting => "starting",
             Self::Running => "running",
             Self::Poisoned => "poisoned",
+            Self::Unavailable => "unavailable",
             Self::Draining => "draining",
         }
     }
+}
+
+/// The Redis that the spool is in, as of the last look, some seconds ago.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RedisStatus {
+    /// Its URL, without what opens it.
+    pub url: String,
+    /// Why it did not answer the last time, if it did not.
+    pub fault: Option<String>,
+    /// The servers that serve the queues.
+    pub servers: Vec<RedisServer>,
+    /// The connections to each server.
+    pub pools: Vec<RedisPool>,
+}
+
+/// A server that serves queues.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RedisServer {
+    /// Host and port.
+    pub address: String,
+    /// What it calls itself.
+    pub version: String,
+    /// How many replicas it has.
+    pub replicas: u64,
+    /// Memory that counts against its limit, in bytes.
+    pub used_memory: u64,
+    /// The limit, in bytes, if it has one.
+    pub max_memory: Option<u64>,
+    /// What a crash of it would cost, in a sentence.
+    pub durability: String,
+    /// How long it took to answer when it was asked for nothing.
+    pub round_trip_seconds: f64,
+}
+
+/// The connections to a server.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RedisPool {
+    /// Host and port.
+    pub address: String,
+    /// Most connections.
+    pub max: usize,
+    /// Those that are open.
+    pub open: usize,
+    /// Those that are in use.
+    pub in_use: usize,
+    /// How many wait for one.
+    pub waiting: usize,
 }
 
 /// An address that the gateway listens on.

@@ -164,6 +164,8 @@ mod tests {
             quarantined_records: 0,
             full: None,
             poisoned: None,
+            redis: None,
+            spill: None,
         }
     }
 

@@ -20,19 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const REFUSAL: Duration = Duration::from_millis(300);
 
 /// Every address of every queue.
-pub(super) fn check(config: &Config) -> Vec<Finding> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build();
-    match runtime {
-        Ok(runtime) => runtime.block_on(check_all(config)),
-        Err(error) => vec![Finding::Bad(format!(
-            "the system gives no event loop: {error}"
-        ))],
-    }
-}
-
-async fn check_all(config: &Config) -> Vec<Finding> {
+pub(super) async fn check(config: &Config) -> Vec<Finding> {
     let mut found = Vec::new();
     for (name, queue) in &config.queues {
         for host in &queue.output.hosts {

@@ -2,6 +2,7 @@
 
 mod disk;
 mod endpoint;
+mod redis;
 
 use std::fmt;
 use std::io::ErrorKind;
@@ -18,9 +19,10 @@ use crate::spool::journal::tools;
 /// Print the settings as they come out, and try them.
 ///
 /// Tells whether the disk can be written and how long a sync takes, whether the
-/// addresses to listen on are free, and whether each Logstash answers. A
-/// Logstash that does not answer is a warning: the gateway waits for it. Beside a
-/// gateway that runs in the same data_dir, addresses may be taken.
+/// addresses to listen on are free, whether Redis answers and what it promises, and
+/// whether each Logstash answers. A Logstash or Redis that does not answer is a
+/// warning: the gateway waits for it. Beside a gateway that runs in the same data_dir,
+/// addresses may be taken.
 #[derive(Debug, Args)]
 pub(super) struct Check {
     #[command(flatten)]
@@ -61,7 +63,7 @@ impl Check {
         disk::check(&config).into_iter().for_each(&mut tell);
         let runs = tools::is_in_use(&config.data_dir.join("journal"));
         addresses(&config, runs).for_each(&mut tell);
-        endpoint::check(&config).into_iter().for_each(&mut tell);
+        remote(&config).into_iter().for_each(&mut tell);
         config
             .weaknesses()
             .into_iter()
@@ -76,6 +78,24 @@ impl Check {
         };
         output::print(format_args!("\nthe settings are {verdict}{beside}\n"));
         Ok(if usable { Exit::Done } else { Exit::No })
+    }
+}
+
+/// What is asked over the network.
+fn remote(config: &Config) -> Vec<Finding> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let ask = async {
+        let mut found = redis::check(config).await;
+        found.extend(endpoint::check(config).await);
+        found
+    };
+    match runtime {
+        Ok(runtime) => runtime.block_on(ask),
+        Err(error) => vec![Finding::Bad(format!(
+            "the system gives no event loop: {error}"
+        ))],
     }
 }
 

@@ -160,6 +160,31 @@ impl Journal {
         Ok(permit.into())
     }
 
+    /// A permit if there is room now, else why not. What is left until `until` the
+    /// append may wait.
+    pub(super) fn try_permit(
+        &self,
+        queue: &QueueName,
+        bytes: usize,
+        until: Option<Instant>,
+    ) -> Result<Permit, AppendError> {
+        let Some(queue) = self.0.queues.get(queue) else {
+            return Err(AppendError::UnknownQueue(queue.clone()));
+        };
+        let reserved = queue.room.try_now(queue.index, bytes)?;
+        Ok(Permit {
+            queue: queue.clone(),
+            reserved,
+            until,
+        })
+    }
+
+    /// What the queue holds that is not settled, in bytes.
+    pub(super) fn unsettled_bytes(&self, queue: &QueueName) -> u64 {
+        let queue = self.0.queues.get(queue);
+        queue.map_or(0, |queue| queue.room.unsettled(queue.index))
+    }
+
     pub(super) async fn lease(&self, queue: &QueueName) -> Result<super::Lease, LeaseError> {
         match self.0.queues.get(queue) {
             Some(queue) => Ok(queue.lease().await?.into()),

@@ -18,13 +18,14 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::task::Poll;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use deadpool_redis::redis::{Pipeline, cmd};
 
 use super::keys::Keys;
 use super::nodes::{Conn, Fault};
 use super::queue::Append;
+use crate::metrics;
 
 /// How long it is remembered which flushes were stored, in seconds.
 const REMEMBERED: u64 = 86_400;
@@ -106,6 +107,7 @@ impl Flush {
         let waits = form.min_replicas > 0;
         let (mut conn, mut second) = (conn.clone(), conn.clone());
         let mut flight: Flight = Box::pin(async move {
+            let begun = Instant::now();
             let stored = conn.run::<(u64, u64)>(&flush);
             let replicas = async {
                 match waits {
@@ -114,6 +116,7 @@ impl Flush {
                 }
             };
             let (stored, replicas) = futures_util::join!(stored, replicas);
+            metrics::redis_took("append", begun.elapsed());
             let (at, _) = stored?;
             Ok(Stored {
                 at,

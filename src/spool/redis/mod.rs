@@ -57,6 +57,7 @@ mod queue;
 mod scripts;
 mod shard;
 mod state;
+pub mod survey;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -187,6 +188,32 @@ impl Redis {
         Ok(permit.into())
     }
 
+    /// A permit if there is room now, else why not. What is left until `until` the
+    /// append may wait.
+    pub(super) fn try_permit(
+        &self,
+        queue: &QueueName,
+        bytes: usize,
+        until: Option<Instant>,
+    ) -> Result<Permit, AppendError> {
+        let Some(queue) = self.0.queues.get(queue) else {
+            return Err(AppendError::UnknownQueue(queue.clone()));
+        };
+        let reserved = queue.room.try_now(queue.index, bytes)?;
+        Ok(Permit {
+            queue: queue.clone(),
+            reserved,
+            compression: self.0.compression,
+            until,
+        })
+    }
+
+    /// What the queue holds that is not settled, in bytes.
+    pub(super) fn unsettled_bytes(&self, queue: &QueueName) -> u64 {
+        let queue = self.0.queues.get(queue);
+        queue.map_or(0, |queue| queue.room.unsettled(queue.index))
+    }
+
     pub(super) async fn lease(&self, queue: &QueueName) -> Result<super::Lease, LeaseError> {
         match self.0.queues.get(queue) {
             Some(queue) => Ok(queue.lease().await?.into()),
@@ -229,41 +256,6 @@ impl Redis {
     /// The servers.
     pub fn nodes(&self) -> &Nodes {
         &self.0.nodes
-    }
-
-    /// Events of appends whose answer was lost, and of which nobody knows yet whether
-    /// they were stored, by queue.
-    pub fn uncertain_events(&self) -> Vec<(QueueName, u64)> {
-        let queues = self.0.queues.values();
-        queues
-            .map(|queue| {
-                let shards = queue.shards();
-                let events = shards.iter().map(|shard| shard.uncertain_events());
-                (queue.name.clone(), events.sum())
-            })
-            .collect()
-    }
-
-    /// Why a queue's batches cannot be appended now, by queue; `None`: they can.
-    pub fn unavailable(&self) -> Vec<(QueueName, Option<String>)> {
-        let queues = self.0.queues.values();
-        queues
-            .map(|queue| (queue.name.clone(), queue.unavailable()))
-            .collect()
-    }
-
-    /// Batches that were taken back from silent gateways since the queues were made.
-    pub fn reclaimed_batches(&self) -> Vec<(QueueName, u64)> {
-        let queues = self.0.queues.values();
-        queues
-            .map(|queue| {
-                let shards = queue.shards();
-                let batches = shards
-                    .iter()
-                    .map(|s| s.look(|s| s.view().reclaimed_batches));
-                (queue.name.clone(), batches.sum())
-            })
-            .collect()
     }
 }
 

@@ -12,7 +12,7 @@ use super::shard::Shard;
 use super::state::{State, View};
 use crate::batch::{BatchId, QueueName};
 use crate::spool::room::{Reserved, Room};
-use crate::spool::{AppendError, Appended, FullReason, LeaseError, QueueStats};
+use crate::spool::{AppendError, Appended, FullReason, LeaseError, QueueStats, RedisPart};
 
 /// A batch on its way to Redis, as an element.
 #[derive(Debug)]
@@ -254,7 +254,8 @@ impl Queue {
 
     /// What the queue holds.
     pub(super) fn stats(&self) -> QueueStats {
-        let views = self.shards().into_iter().map(|s| s.look(State::view));
+        let shards = self.shards();
+        let views = shards.iter().map(|s| s.look(State::view));
         let view = views.fold(View::default(), View::plus);
         QueueStats {
             queue: self.name.clone(),
@@ -269,6 +270,12 @@ impl Queue {
             quarantined_records: view.quarantined_records,
             full: self.room.why_full(self.index),
             poisoned: None,
+            redis: Some(RedisPart {
+                unavailable: self.unavailable(),
+                uncertain_events: shards.iter().map(|s| s.uncertain_events()).sum(),
+                reclaimed_batches: view.reclaimed_batches,
+            }),
+            spill: None,
         }
     }
 

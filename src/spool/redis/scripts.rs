@@ -4,38 +4,43 @@
 //! nothing; then they are loaded, and the call is sent again.
 
 use std::sync::Mutex;
+use std::time::Instant;
 
 use deadpool_redis::redis::{Cmd, FromRedisValue, ToRedisArgs, Value, cmd, from_redis_value};
 
 use super::books::Books;
 use super::nodes::{Conn, Fault};
+use crate::metrics;
 
 const COMMON: &str = include_str!("scripts/common.lua");
 
 /// One of the scripts.
 #[derive(Debug)]
 pub(super) struct Script {
+    /// For the metrics.
+    name: &'static str,
     body: &'static str,
     /// As Redis calls it, once a server was asked.
     hash: Mutex<Option<String>>,
 }
 
-const fn script(body: &'static str) -> Script {
+const fn script(name: &'static str, body: &'static str) -> Script {
     Script {
+        name,
         body,
         hash: Mutex::new(None),
     }
 }
 
-pub(super) static REGISTER: Script = script(include_str!("scripts/register.lua"));
-pub(super) static RESUME: Script = script(include_str!("scripts/resume.lua"));
-pub(super) static HEARTBEAT: Script = script(include_str!("scripts/heartbeat.lua"));
-pub(super) static SILENT: Script = script(include_str!("scripts/silent.lua"));
-pub(super) static LEASE: Script = script(include_str!("scripts/lease.lua"));
-pub(super) static SETTLE: Script = script(include_str!("scripts/settle.lua"));
-pub(super) static GIVE_BACK: Script = script(include_str!("scripts/give_back.lua"));
-pub(super) static RECLAIM: Script = script(include_str!("scripts/reclaim.lua"));
-pub(super) static LOOK: Script = script(include_str!("scripts/look.lua"));
+pub(super) static REGISTER: Script = script("register", include_str!("scripts/register.lua"));
+pub(super) static RESUME: Script = script("resume", include_str!("scripts/resume.lua"));
+pub(super) static HEARTBEAT: Script = script("heartbeat", include_str!("scripts/heartbeat.lua"));
+pub(super) static SILENT: Script = script("silent", include_str!("scripts/silent.lua"));
+pub(super) static LEASE: Script = script("lease", include_str!("scripts/lease.lua"));
+pub(super) static SETTLE: Script = script("settle", include_str!("scripts/settle.lua"));
+pub(super) static GIVE_BACK: Script = script("give_back", include_str!("scripts/give_back.lua"));
+pub(super) static RECLAIM: Script = script("reclaim", include_str!("scripts/reclaim.lua"));
+pub(super) static LOOK: Script = script("look", include_str!("scripts/look.lua"));
 
 /// What a script about a holder says, and the books after it.
 #[derive(Debug)]
@@ -69,14 +74,26 @@ impl Script {
         keys: &[&str],
         args: impl ToRedisArgs,
     ) -> Result<T, Fault> {
+        let begun = Instant::now();
+        let answer = self.run_known(conn, keys, &args).await;
+        metrics::redis_took(self.name, begun.elapsed());
+        answer
+    }
+
+    async fn run_known<T: FromRedisValue>(
+        &'static self,
+        conn: &mut Conn,
+        keys: &[&str],
+        args: &impl ToRedisArgs,
+    ) -> Result<T, Fault> {
         let hash = match self.known() {
             Some(hash) => hash,
             None => self.load(conn).await?,
         };
-        match conn.call(&call(&hash, keys, &args)).await {
+        match conn.call(&call(&hash, keys, args)).await {
             Err(Fault::NoScript(_)) => {
                 let hash = self.load(conn).await?;
-                conn.call(&call(&hash, keys, &args)).await
+                conn.call(&call(&hash, keys, args)).await
             }
             answered => answered,
         }

@@ -69,6 +69,8 @@ impl State {
             quarantined_records: self.quarantined_records,
             full: None,
             poisoned: self.poisoned.clone(),
+            redis: None,
+            spill: None,
         }
     }
 }

@@ -33,6 +33,7 @@ mod slot;
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use deadpool_redis::redis::{AsyncConnectionConfig, cmd};
 use deadpool_redis::{Hook, HookError, Manager, Pool, PoolError, Runtime, Status, TimeoutType};
@@ -42,6 +43,8 @@ pub use fault::Fault;
 pub use options::{Address, BadServer, ServerOptions};
 
 use options::{Login, Place, Settings};
+
+use crate::metrics;
 
 /// The servers of a spool: who is master of what, and a pool for each. Cheap to
 /// clone.
@@ -162,7 +165,10 @@ impl Nodes {
     }
 
     async fn lend(&self, pool: &Pool, address: &Address) -> Result<Conn, Fault> {
-        let conn = match pool.get().await {
+        let begun = Instant::now();
+        let lent = pool.get().await;
+        metrics::redis_lend_took(begun.elapsed());
+        let conn = match lent {
             Ok(connection) => Conn::new(connection, pool, address).await,
             Err(error) => Err(not_lent(&error)),
         };

@@ -1,0 +1,147 @@
+//! Opens what is kept: the spool of the configured kind, and the dead letters.
+//!
+//! A Redis that cannot be reached, or does not let us in, never stops a start: batches
+//! are spilled meanwhile, or clients are told to come back. What does stop it is what
+//! would lose events or leave them behind: a Redis that may evict, one that is too old,
+//! a list there that nobody sends, and batches that wait in another Redis
+//! ([`marker`]). What was not seen for want of an answer is looked at again later, and
+//! then said ([`Watch`]).
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::marker::{self, LeftBehind};
+use super::watch::Watch;
+use super::{StartError, redis_options};
+use crate::config::{ArchivePlace, Config, SpoolKind};
+use crate::dead_letter::DeadLetters;
+use crate::spool::Spool;
+use crate::spool::journal::{self, Journal};
+use crate::spool::redis::Redis;
+use crate::spool::redis::nodes::Nodes;
+use crate::spool::spill::{self, Spill};
+
+/// What was opened.
+pub(super) struct Opened {
+    pub(super) spool: Spool,
+    pub(super) letters: DeadLetters,
+    /// Looks after Redis, if the spool is there.
+    pub(super) watch: Option<Arc<Watch>>,
+}
+
+pub(super) async fn open(config: Arc<Config>) -> Result<Opened, StartError> {
+    let folder = config.data_dir.clone();
+    let made = std::fs::create_dir_all(&folder);
+    made.map_err(|error| StartError::Folder { folder, error })?;
+    let letters = blocking(&config, open_letters).await?;
+    let (spool, watch) = match config.spool.kind {
+        SpoolKind::Journal => {
+            marker::set(&config, None)?;
+            (Spool::Journal(blocking(&config, open_journal).await?), None)
+        }
+        SpoolKind::Redis => {
+            let (spill, watch) = open_redis(&config).await?;
+            (Spool::Spill(spill), Some(watch))
+        }
+    };
+    Ok(Opened {
+        spool,
+        letters,
+        watch,
+    })
+}
+
+async fn open_redis(config: &Arc<Config>) -> Result<(Spill, Arc<Watch>), StartError> {
+    let options = redis_options(config);
+    let nodes = Nodes::new(&options.server).map_err(|bad| StartError::Redis(bad.into()))?;
+    let watch = Arc::new(Watch::new(nodes, config));
+    watch.look().await;
+    if let Some(why) = watch.objection() {
+        return Err(StartError::Unfit(why));
+    }
+    marker::set(config, Some(&config.spool.redis))?;
+    let journal = match config.spool.redis.spill || has_journal(config) {
+        true => Some(blocking(config, open_journal).await?),
+        false => None,
+    };
+    let redis = Redis::open(options).await.map_err(StartError::Redis)?;
+    let options = spill::Options {
+        queues: queues(config),
+        max_bytes: config.spool.max_bytes.0,
+        max_in_flight_bytes: config.limits.max_in_flight_bytes.0 as usize,
+        spills: config.spool.redis.spill,
+    };
+    Ok((Spill::new(redis, journal, options), watch))
+}
+
+/// Recovery reads, so it has a thread of its own.
+async fn blocking<T: Send + 'static>(
+    config: &Arc<Config>,
+    open: fn(&Config) -> Result<T, StartError>,
+) -> Result<T, StartError> {
+    let config = config.clone();
+    tokio::task::spawn_blocking(move || open(&config))
+        .await
+        .expect("invariant: opening does not panic, and nobody aborts it")
+}
+
+fn open_letters(config: &Config) -> Result<DeadLetters, StartError> {
+    let opened = DeadLetters::open(
+        &config.data_dir,
+        config.dead_letters.max_bytes.0,
+        config.spool.journal.min_free_bytes.0,
+    );
+    opened.map_err(|error| StartError::Open {
+        what: "dead letters",
+        folder: config.data_dir.clone(),
+        error,
+    })
+}
+
+fn open_journal(config: &Config) -> Result<Journal, StartError> {
+    Journal::open(journal_options(config)).map_err(|error| StartError::Open {
+        what: "journal",
+        folder: config.data_dir.clone(),
+        error,
+    })
+}
+
+/// Whether there is a journal that has to be drained.
+fn has_journal(config: &Config) -> bool {
+    journal_folder(config).is_dir()
+}
+
+fn journal_folder(config: &Config) -> PathBuf {
+    config.data_dir.join("journal")
+}
+
+fn queues(config: &Config) -> Vec<(crate::batch::QueueName, u64)> {
+    let queues = config.queues.iter();
+    queues
+        .map(|(name, queue)| (name.clone(), queue.max_bytes.0))
+        .collect()
+}
+
+fn journal_options(config: &Config) -> journal::Options {
+    journal::Options {
+        dir: journal_folder(config),
+        sync: config.spool.journal.sync,
+        segment_bytes: config.spool.journal.segment_bytes.0,
+        min_free_bytes: config.spool.journal.min_free_bytes.0,
+        max_bytes: config.spool.max_bytes.0,
+        max_in_flight_bytes: config.limits.max_in_flight_bytes.0 as usize,
+        store: "spool",
+        retention: match config.archive.place {
+            Some(ArchivePlace::Off) => Duration::ZERO,
+            _ => config.archive.retention,
+        },
+        queues: queues(config),
+    }
+}
+
+impl From<LeftBehind> for StartError {
+    fn from(error: LeftBehind) -> Self {
+        Self::LeftBehind(error)
+    }
+}
