@@ -52,12 +52,7 @@ pub fn short_lived(url: &str) -> Options {
 
 /// Batches that were taken back from holders that fell silent.
 pub fn reclaimed(spool: &Spool) -> u64 {
-    let Spool::Redis(redis) = spool else {
-        panic!("in Redis");
-    };
-    redis
-        .reclaimed_batches()
-        .iter()
-        .map(|(_, count)| count)
-        .sum()
+    let stats = spool.stats().into_iter();
+    let reclaimed = stats.map(|queue| queue.redis.expect("in Redis").reclaimed_batches);
+    reclaimed.sum()
 }
