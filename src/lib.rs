@@ -10,7 +10,7 @@
 //!
 //! The map, in the order in which an event travels:
 //!
-//! - [`receiver`] takes batches from clients (gRPC, HTTP, TCP) and answers.
+//! - [`receiver`] takes batches from clients (gRPC, HTTP, TCP, lumberjack) and answers.
 //! - [`event`] is all that touches the bytes of an event: validation at the
 //!   door, the stamp on the way out.
 //! - [`batch`] is the unit of everything; [`record`] is a batch as stored.

@@ -107,17 +107,32 @@ fn check_listeners(config: &Config, found: &mut Vec<Finding>) {
             let what = "a listener's name has 1 to 64 of a-z, 0-9, '_' and '-'";
             found.push((format!("receivers.tcp.{name}"), what.into()));
         }
-        if tcp.enabled && !config.queues.contains_key(&tcp.queue) {
-            let known: Vec<_> = config.queues.keys().map(QueueName::as_str).collect();
-            let what = format!(
-                "there is no queue `{}`; name one of: {}; or add [queues.{}]",
-                tcp.queue,
-                known.join(", "),
-                tcp.queue
+        if tcp.enabled {
+            check_queue(
+                config,
+                &tcp.queue,
+                format!("receivers.tcp.{name}.queue"),
+                found,
             );
-            found.push((format!("receivers.tcp.{name}.queue"), what));
         }
     }
+    let lumberjack = &config.receivers.lumberjack;
+    if lumberjack.enabled {
+        let path = "receivers.lumberjack.queue".to_owned();
+        check_queue(config, &lumberjack.queue, path, found);
+    }
+}
+
+fn check_queue(config: &Config, queue: &QueueName, path: String, found: &mut Vec<Finding>) {
+    if config.queues.contains_key(queue) {
+        return;
+    }
+    let known: Vec<_> = config.queues.keys().map(QueueName::as_str).collect();
+    let what = format!(
+        "there is no queue `{queue}`; name one of: {}; or add [queues.{queue}]",
+        known.join(", ")
+    );
+    found.push((path, what));
 }
 
 fn check_limits(limits: &Limits, found: &mut Vec<Finding>) {

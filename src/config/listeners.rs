@@ -3,12 +3,12 @@
 
 use std::net::SocketAddr;
 
-use super::{Config, Tcp};
+use super::{Config, Lumberjack, Tcp};
 
 /// A receiver that is switched on.
 #[derive(Debug, Clone)]
 pub struct Listener {
-    /// `grpc`, `http`, or `tcp.NAME`.
+    /// `grpc`, `http`, `lumberjack`, or `tcp.NAME`.
     pub name: String,
     /// The address as configured; its port may be 0.
     pub address: SocketAddr,
@@ -23,6 +23,8 @@ pub enum ListenerKind {
     Grpc,
     /// The HTTP receiver.
     Http,
+    /// The lumberjack receiver.
+    Lumberjack(Lumberjack),
     /// A TCP receiver.
     Tcp(Tcp),
 }
@@ -51,6 +53,14 @@ impl Config {
                 name: "http".into(),
                 address: http.listen,
                 kind: ListenerKind::Http,
+            });
+        }
+        let lumberjack = &self.receivers.lumberjack;
+        if lumberjack.enabled {
+            listeners.push(Listener {
+                name: "lumberjack".into(),
+                address: lumberjack.listen,
+                kind: ListenerKind::Lumberjack(lumberjack.clone()),
             });
         }
         let tcp = self.receivers.tcp.iter().filter(|(_, tcp)| tcp.enabled);

@@ -82,6 +82,8 @@ pub struct Receivers {
     pub grpc: Grpc,
     /// `[receivers.http]`
     pub http: Http,
+    /// `[receivers.lumberjack]`
+    pub lumberjack: Lumberjack,
     /// `[receivers.tcp.NAME]`
     pub tcp: BTreeMap<String, Tcp>,
 }
@@ -91,6 +93,7 @@ impl Default for Receivers {
         Self {
             grpc: Grpc::default(),
             http: Http::default(),
+            lumberjack: Lumberjack::default(),
             tcp: BTreeMap::from([("default".into(), Tcp::default())]),
         }
     }
@@ -162,6 +165,29 @@ impl Default for Tcp {
         Self {
             enabled: true,
             listen: ([127, 0, 0, 1], 7173).into(),
+            queue: QueueName::default(),
+        }
+    }
+}
+
+/// `[receivers.lumberjack]`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Lumberjack {
+    /// Whether it runs.
+    pub enabled: bool,
+    /// Where it listens.
+    #[serde(with = "units::address")]
+    pub listen: SocketAddr,
+    /// The queue its events go to.
+    pub queue: QueueName,
+}
+
+impl Default for Lumberjack {
+    fn default() -> Self {
+        Self {
+            enabled: false,
+            listen: ([127, 0, 0, 1], 7174).into(),
             queue: QueueName::default(),
         }
     }

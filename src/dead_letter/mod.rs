@@ -87,6 +87,8 @@ pub enum Source {
     Http,
     /// A TCP receiver.
     Tcp,
+    /// The lumberjack receiver.
+    Lumberjack,
     /// Whoever leases plain JSON that others put into Redis.
     Redis,
     /// The forwarder, by bisecting.
@@ -100,6 +102,7 @@ impl Source {
             Self::Grpc => "grpc",
             Self::Http => "http",
             Self::Tcp => "tcp",
+            Self::Lumberjack => "lumberjack",
             Self::Redis => "redis",
             Self::Forwarder => "forwarder",
         }

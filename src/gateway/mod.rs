@@ -174,7 +174,7 @@ impl Gateway {
         self.shared.status()
     }
 
-    /// The address of a listener: `admin`, `grpc`, `http`, `tcp.NAME`.
+    /// The address of a listener: `admin`, `grpc`, `http`, `lumberjack`, `tcp.NAME`.
     pub fn address(&self, listener: &str) -> Option<SocketAddr> {
         self.shared.address(listener)
     }

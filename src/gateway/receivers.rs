@@ -10,7 +10,7 @@ use super::listeners::Bound;
 use crate::config::{Config, ListenerKind};
 use crate::dead_letter::DeadLetters;
 use crate::event;
-use crate::receiver::{Intake, grpc, http, tcp};
+use crate::receiver::{Intake, grpc, http, lumberjack, tcp};
 use crate::spool::Spool;
 
 impl Gateway {
@@ -33,6 +33,15 @@ impl Gateway {
                 ListenerKind::Http => {
                     let served =
                         http::serve(listener, intake, http_options(config, max_connections));
+                    self.watch(name, never_fails(served));
+                }
+                ListenerKind::Lumberjack(settings) => {
+                    let options = lumberjack::Options {
+                        queue: settings.queue,
+                        max_connections,
+                        keepalive: lumberjack::KEEPALIVE,
+                    };
+                    let served = lumberjack::serve(listener, intake, options);
                     self.watch(name, never_fails(served));
                 }
                 ListenerKind::Tcp(tcp) => {

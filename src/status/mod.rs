@@ -119,7 +119,7 @@ pub struct RedisPool {
 /// An address that the gateway listens on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Listener {
-    /// `admin`, `grpc`, `http`, or `tcp.NAME`.
+    /// `admin`, `grpc`, `http`, `lumberjack`, or `tcp.NAME`.
     pub name: String,
     /// The address, with the port that the system chose if it was 0.
     pub address: SocketAddr,

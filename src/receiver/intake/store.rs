@@ -114,7 +114,12 @@ impl Intake {
     }
 
     /// Keeps rejected events; whether that worked.
-    async fn keep(&self, source: Source, queue: &QueueName, rejects: &[Reject]) -> bool {
+    pub(in crate::receiver) async fn keep(
+        &self,
+        source: Source,
+        queue: &QueueName,
+        rejects: &[Reject],
+    ) -> bool {
         if rejects.is_empty() {
             return true;
         }
