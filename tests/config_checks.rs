@@ -312,3 +312,35 @@ fn tls_needs_files_that_hold_what_they_should_and_a_confirmation_that_proves_som
 }
 
 const CA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/ca.pem");
+
+#[test]
+fn credentials_of_http_are_whole_and_fit_into_a_header() {
+    let with = |settings: &[&str]| -> Vec<String> {
+        let full = |s: &&str| format!("queues.logstash.output.http.{s}");
+        settings.iter().map(full).collect()
+    };
+    let refused = |settings: &[&str], said: &str| {
+        let flags = with(settings);
+        let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
+        assert_refused(&flags, said);
+        let shown = complaint(&flags);
+        assert!(!shown.contains("s3cret"), "{shown}");
+    };
+    refused(&["path=in"], "http.path: it begins with /");
+    refused(&["path=/a b"], "http.path: it begins with /");
+    refused(&["user=u"], "user and password belong together");
+    refused(&["user=u:v", "password=s3cret"], "no colon");
+    refused(
+        &["token=s3cret\r\nX: y"],
+        "http.token: it holds only printable",
+    );
+    refused(
+        &["token=s3cret", "user=u", "password=s3cret"],
+        "set a token, or user",
+    );
+    let good = with(&["path=/in?x=1", "user=u", "password=s3cret"]);
+    assert_eq!(
+        complaint(&good.iter().map(String::as_str).collect::<Vec<_>>()),
+        ""
+    );
+}

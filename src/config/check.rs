@@ -56,7 +56,7 @@ pub(super) fn hosts_without_protocol(merged: &Table) -> Vec<Finding> {
     });
     guessed
         .map(|(name, _)| {
-            let what = "name what the hosts speak, as hosts are given: protocol = \"lumberjack\" (Logstash's beats input) or \"json_lines\" (its tcp input with codec json_lines)";
+            let what = "name what the hosts speak, as hosts are given: protocol = \"lumberjack\" (Logstash's beats input), \"http\" (its http input) or \"json_lines\" (its tcp input with codec json_lines)";
             (format!("queues.{name}.output.protocol"), what.to_owned())
         })
         .collect()
@@ -230,6 +230,9 @@ fn check_output(name: &QueueName, output: &Output, found: &mut Vec<Finding>) {
         );
     }
     check_tls(output, &mut say);
+    for (key, what) in output.http.check() {
+        say(key, what.into());
+    }
     if !(1..=MAX_CONNECTIONS).contains(&output.connections) {
         say(
             "connections",

@@ -61,12 +61,29 @@ impl Config {
                 url_looks_alike && redis.url != new_redis.url,
             ),
         ];
-        let changed = secrets.into_iter().filter(|(_, differ)| *differ);
+        let secrets = secrets.map(|(key, differ)| (key.to_owned(), differ));
+        let all = secrets.into_iter().chain(self.secrets_of_outputs(new));
+        let changed = all.filter(|(_, differ)| *differ);
         changed.map(|(key, _)| Change {
-            key: key.into(),
+            key,
             old: Some("(hidden)".into()),
             new: Some("(hidden)".into()),
         })
+    }
+
+    fn secrets_of_outputs(&self, new: &Self) -> Vec<(String, bool)> {
+        let both = self.queues.iter().filter_map(|(name, queue)| {
+            let new = &new.queues.get(name)?.output.http;
+            Some((name, &queue.output.http, new))
+        });
+        let found = both.flat_map(|(name, old, new)| {
+            let key = |key: &str| format!("queues.{name}.output.http.{key}");
+            [
+                (key("password"), differ(&old.password, &new.password)),
+                (key("token"), differ(&old.token, &new.token)),
+            ]
+        });
+        found.collect()
     }
 
     fn table(&self) -> Table {

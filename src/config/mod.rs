@@ -9,6 +9,7 @@
 mod check;
 mod check_redis;
 mod diff;
+mod http_output;
 mod listeners;
 mod load;
 mod place;
@@ -31,6 +32,7 @@ use crate::tls;
 
 pub(crate) use check::split_host;
 pub use diff::Change;
+pub use http_output::HttpOutput;
 pub use listeners::{Listener, ListenerKind};
 pub use load::{ConfigError, Origin, Problem, Sources};
 pub use place::{fleeting, nearest_existing};
@@ -401,6 +403,8 @@ pub struct Output {
     /// Whether the hosts are reached directly, with nothing between that picks
     /// one of several: the user's own word for it.
     pub direct: bool,
+    /// `[queues.NAME.output.http]`
+    pub http: HttpOutput,
     /// `[queues.NAME.output.tls]`
     pub tls: tls::ClientSettings,
 }
@@ -416,6 +420,7 @@ impl Default for Output {
             event_id: true,
             compression: Compression::Auto,
             direct: false,
+            http: HttpOutput::default(),
             tls: tls::ClientSettings::default(),
         }
     }
@@ -429,6 +434,8 @@ pub enum Protocol {
     JsonLines,
     /// Logstash's beats input: lumberjack version 2.
     Lumberjack,
+    /// Logstash's http input.
+    Http,
 }
 
 /// `output.confirm`, for `json_lines`.

@@ -97,6 +97,9 @@ fn fill(redis: &mut Redis) {
 /// A queue that has every setting.
 fn queue() -> Queue {
     let mut queue = Queue::default();
+    let http = &mut queue.output.http;
+    http.user = Some(String::new());
+    (http.password, http.token) = (Some(Secret::new("")), Some(Secret::new("")));
     queue.output.tls = ClientSettings {
         enabled: true,
         ca_file: Some("".into()),

@@ -81,7 +81,11 @@ impl Output {
                     far.join(", ")
                 ))
             }
-            (Protocol::JsonLines, Confirm::Close) | (Protocol::Lumberjack, _) => None,
+            (Protocol::Http, _) if self.http.has_credentials() && !self.tls.enabled => {
+                let far: Vec<_> = self.hosts.iter().filter(|h| !is_loopback(h)).cloned().collect();
+                (!far.is_empty()).then(|| format!("the credentials travel unencrypted to {}; set tls.enabled", far.join(", ")))
+            }
+            (Protocol::JsonLines, Confirm::Close) | (Protocol::Lumberjack | Protocol::Http, _) => None,
         }
     }
 }
@@ -127,6 +131,21 @@ mod tests {
         output.direct = true;
         assert!(!config.weaknesses().join("\n").contains("direct"));
     }
+
+    #[test]
+    fn credentials_in_the_clear_are_named_off_this_machine() {
+        let mut config = Config::default();
+        let queue = config.queues.values_mut().next();
+        let output = &mut queue.expect("the default queue").output;
+        output.protocol = Protocol::Http;
+        output.http.token = Some(crate::config::Secret::new("s3cret"));
+        assert_eq!(config.weaknesses(), Vec::<String>::new());
+        let queue = config.queues.values_mut().next();
+        queue.expect("the default queue").output.hosts = vec!["10.0.0.7:8080".into()];
+        let found = config.weaknesses().join("\n");
+        assert!(found.contains("unencrypted to 10.0.0.7:8080"), "{found}");
+    }
+
     #[test]
     fn each_weak_setting_of_redis_is_named_only_where_redis_is_used() {
         let mut config = Config::default();

@@ -104,7 +104,7 @@ impl InHand {
         }
     }
 
-    /// Nobody knows what became of it: all of it goes back, in order.
+    /// Not confirmed: all of it goes back, in order.
     pub(super) async fn unknown(self, work: &Work, endpoint: &Endpoint, why: &Unknown) {
         if self.is_empty() {
             return;
@@ -112,9 +112,12 @@ impl InHand {
         tracing::debug!(queue = %work.queue, endpoint = %endpoint.label, events = self.events,
             batches = self.parcels.len(), "not confirmed, to be sent again: {why}");
         metrics::forwarded(&work.queue, &endpoint.label, "requeued", self.events);
-        metrics::possible_duplicates(&work.queue, self.events);
+        let may_be_there = !why.took_nothing();
+        if may_be_there {
+            metrics::possible_duplicates(&work.queue, self.events);
+        }
         for parcel in self.parcels {
-            requeue(work, parcel.lease, true).await;
+            requeue(work, parcel.lease, may_be_there).await;
         }
     }
 

@@ -102,9 +102,13 @@ impl Lane {
             Reason::Broken(unknown) if in_hand.is_empty() => self.lost_idle(&wire, &unknown),
             Reason::Broken(unknown) => {
                 let done = wire.acknowledged();
-                drop(wire);
                 in_hand.covered(&self.work, &self.endpoint, done).await;
-                self.settle(in_hand, Err(unknown)).await;
+                if in_hand.is_empty() {
+                    self.lost_idle(&wire, &unknown);
+                } else {
+                    drop(wire);
+                    self.settle(in_hand, Err(unknown)).await;
+                }
             }
             Reason::Expired => drop(wire),
             Reason::Suspect(lease, treatment) => {

@@ -30,7 +30,7 @@
 //! `in_hand` and `covered` (leases and their settlement); `suspects`, `alone`,
 //! `aside`, `bisect` (poison).
 //! None of them knows a protocol. `wire` does, with one module an output protocol:
-//! `json_lines`, `lumberjack`.
+//! `json_lines`, `lumberjack`, `http`.
 //!
 //! How to add an output:
 //!
@@ -57,6 +57,7 @@ mod covered;
 mod endpoint;
 mod fill;
 mod host;
+mod http;
 mod in_hand;
 mod json_lines;
 mod key;
@@ -77,6 +78,9 @@ mod work;
 #[cfg(test)]
 #[path = "../../tests/support/beats.rs"]
 mod beats;
+#[cfg(test)]
+#[path = "../../tests/support/http_input.rs"]
+mod http_input;
 #[cfg(test)]
 #[path = "../../tests/support/logstash.rs"]
 #[allow(dead_code)]

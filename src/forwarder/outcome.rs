@@ -34,6 +34,20 @@ pub(super) enum Unknown {
     WhileBlocked(Box<Unknown>),
     #[error("the peer does not keep to the protocol: {0}")]
     Protocol(String),
+    #[error("the peer closed the connection without an answer")]
+    NoAnswer,
+    /// Nothing was taken, and will not be until somebody has changed something.
+    #[error("it refuses what is sent: {0}; see to its credentials and its path")]
+    Refused(String),
+    /// Nothing was taken; less at a time may be.
+    #[error("too long for one request: {0}")]
+    TooLong(String),
+    /// It may have taken some.
+    #[error("it takes no more for now: {0}")]
+    NotNow(String),
+    /// It took some at most, and chokes on the rest.
+    #[error("it answered {0}")]
+    Choked(String),
     #[error("the gateway stops")]
     Stopping,
 }
@@ -47,12 +61,22 @@ impl Unknown {
         }
     }
 
+    /// Whether none of what was sent can have arrived where events are kept: sending
+    /// it again makes no second copy.
+    pub(super) fn took_nothing(&self) -> bool {
+        matches!(self, Self::Refused(_) | Self::TooLong(_))
+    }
+
     /// Whether the peer broke this one connection: what was sent on it may be the
     /// cause, if the peer is otherwise well.
     pub(super) fn blames_what_was_sent(&self) -> bool {
         matches!(
             self,
-            Self::ClosedEarly | Self::Reset(_) | Self::Unacknowledged
+            Self::ClosedEarly
+                | Self::Reset(_)
+                | Self::Unacknowledged
+                | Self::NoAnswer
+                | Self::Choked(_)
         )
     }
 }

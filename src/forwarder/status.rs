@@ -56,7 +56,8 @@ pub enum EndpointState {
     Blocked,
     /// The last try failed; the next one is some seconds away at most.
     BackingOff,
-    /// It does not close a connection that we half-closed: `confirm = "close"`
+    /// It refuses what is sent (credentials, path), or it does not close a
+    /// connection that we half-closed: `confirm = "close"`
     /// cannot work with it, and nothing is sent.
     Unsuitable,
 }

@@ -4,7 +4,8 @@
 //! an innocent event is worse than to send a guilty one many times. So a break
 //! counts against what was sent only if all of this holds:
 //!
-//! 1. The peer broke the connection itself (an early FIN, a RST). A refused
+//! 1. The peer broke the connection itself (an early FIN, a RST), or answered that
+//!    it choked on what it got (HTTP 400, 500, 413 for a single event). A refused
 //!    connect, silence, trouble of this machine and our own stop never count.
 //! 2. A connect right after it succeeds. A Logstash that is being stopped has
 //!    closed its listener two seconds before.

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::{json_lines, lumberjack};
+use super::{http, json_lines, lumberjack};
 
 #[derive(Debug, Clone)]
 pub(super) struct Timing {
@@ -11,6 +11,8 @@ pub(super) struct Timing {
     pub(super) json_lines: json_lines::Timing,
     /// What `lumberjack` alone goes by.
     pub(super) lumberjack: lumberjack::Timing,
+    /// What `http` alone goes by.
+    pub(super) http: http::Timing,
     /// What a stretch carries at most, in bytes as leased.
     pub(super) stretch_bytes: u64,
     /// How many batches it carries at most: their leases are held in memory.
@@ -43,6 +45,7 @@ impl Default for Timing {
         Self {
             json_lines: json_lines::Timing::default(),
             lumberjack: lumberjack::Timing::default(),
+            http: http::Timing::default(),
             stretch_bytes: 32 << 20,
             stretch_batches: 10_000,
             connect: Duration::from_secs(10),

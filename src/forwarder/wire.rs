@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::endpoint::Endpoint;
+use super::http;
 use super::json_lines;
 use super::lumberjack;
 use super::outcome::Unknown;
@@ -41,6 +42,7 @@ impl Terms {
         match output.protocol {
             Protocol::JsonLines => json_lines::terms(queue, output, &timing.json_lines),
             Protocol::Lumberjack => lumberjack::terms(),
+            Protocol::Http => http::terms(),
         }
     }
 }
@@ -50,6 +52,7 @@ impl Terms {
 pub(super) enum Wire {
     JsonLines(json_lines::Session),
     Lumberjack(Box<lumberjack::Session>),
+    Http(Box<http::Session>),
 }
 
 impl Wire {
@@ -62,6 +65,10 @@ impl Wire {
                 let session = lumberjack::open(work, endpoint).await?;
                 Some(Self::Lumberjack(Box::new(session)))
             }
+            Protocol::Http => {
+                let session = http::open(work, endpoint).await?;
+                Some(Self::Http(Box::new(session)))
+            }
         }
     }
 
@@ -69,6 +76,7 @@ impl Wire {
         match self {
             Self::JsonLines(session) => session.is_open(),
             Self::Lumberjack(session) => session.is_open(),
+            Self::Http(session) => session.is_open(),
         }
     }
 
@@ -77,6 +85,7 @@ impl Wire {
         match self {
             Self::JsonLines(session) => session.age(),
             Self::Lumberjack(session) => session.age(),
+            Self::Http(session) => session.age(),
         }
     }
 
@@ -86,6 +95,7 @@ impl Wire {
         match self {
             Self::JsonLines(_) => None,
             Self::Lumberjack(session) => Some(session.expires()),
+            Self::Http(session) => Some(session.expires()),
         }
     }
 
@@ -94,6 +104,7 @@ impl Wire {
         match self {
             Self::JsonLines(session) => session.ended().await,
             Self::Lumberjack(session) => session.ended().await,
+            Self::Http(session) => session.ended().await,
         }
     }
 
@@ -103,6 +114,7 @@ impl Wire {
         match self {
             Self::JsonLines(session) => session.encode(header, lines, first, buffer),
             Self::Lumberjack(session) => session.encode(header, lines, first, buffer),
+            Self::Http(session) => session.encode(header, lines, first, buffer),
         }
     }
 
@@ -112,6 +124,7 @@ impl Wire {
         match self {
             Self::JsonLines(_) => 0,
             Self::Lumberjack(session) => session.acknowledged(),
+            Self::Http(session) => session.acknowledged(),
         }
     }
 
@@ -121,6 +134,7 @@ impl Wire {
         match self {
             Self::JsonLines(session) => session.write(encoded, vigil).await,
             Self::Lumberjack(session) => session.write(encoded, vigil).await,
+            Self::Http(session) => session.write(encoded, vigil).await,
         }
     }
 
@@ -132,6 +146,10 @@ impl Wire {
             Self::Lumberjack(mut session) => {
                 session.confirm();
                 Ok(Self::Lumberjack(session))
+            }
+            Self::Http(mut session) => {
+                session.confirm();
+                Ok(Self::Http(session))
             }
         }
     }

@@ -5,6 +5,7 @@
 mod tests;
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -39,6 +40,7 @@ pub(super) struct Endpoint {
     pub(super) stop: CancellationToken,
     /// Asks for the name to be resolved again.
     refresh: Arc<Notify>,
+    takes_at_most: AtomicUsize,
     state: Mutex<State>,
 }
 
@@ -150,12 +152,18 @@ impl Endpoint {
             trial: Arc::default(),
             stop,
             refresh,
+            takes_at_most: AtomicUsize::new(usize::MAX),
             state: Mutex::new(State::new(timing)),
         }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// `host:port` as configured.
+    pub(super) fn host(&self) -> &str {
+        &self.host
     }
 
     /// Opens a connection: the one place that does.
@@ -223,9 +231,40 @@ impl Endpoint {
     pub(super) fn lost(&self, unknown: &Unknown, gone: bool) {
         match unknown {
             Unknown::Local(error) => self.local_trouble(error),
-            Unknown::Stopping | Unknown::InParts => {}
+            Unknown::Stopping | Unknown::InParts | Unknown::TooLong(_) => {}
+            Unknown::Refused(_) => self.refused(unknown),
             broken => self.failed(broken, gone),
         }
+    }
+
+    /// It takes nothing until somebody has seen to it.
+    fn refused(&self, why: &Unknown) {
+        let mut state = self.state();
+        let now = Instant::now();
+        state.failures.failed(now);
+        (state.proof, state.fit) = (Proof::Refuted, false);
+        state.last_error = Some(why.to_string());
+        if let Some(failures) = state.complaints.failed(now) {
+            tracing::error!(queue = %self.queue, host = self.host, endpoint = %self.label, failures, "{why}; nothing is sent until it takes it");
+        }
+        state.show();
+    }
+
+    /// It took what it was sent.
+    pub(super) fn takes_it(&self) {
+        if !self.is_proven() {
+            self.proven();
+        }
+    }
+
+    /// How many bytes it takes at a time, as far as is known.
+    pub(super) fn takes_at_most(&self) -> usize {
+        self.takes_at_most.load(Relaxed)
+    }
+
+    /// It does not take more than `bytes` at a time.
+    pub(super) fn take_at_most(&self, bytes: usize) {
+        self.takes_at_most.fetch_min(bytes, Relaxed);
     }
 
     /// There is no connection.

@@ -4,6 +4,7 @@ mod aside;
 mod delivery;
 mod drain;
 mod failures;
+mod http;
 mod leasing;
 mod lumberjack;
 mod ordered;
@@ -59,6 +60,13 @@ impl Queue {
             forwarder: None,
             next: 0,
         }
+    }
+
+    /// To http inputs.
+    fn by_http(hosts: &[SocketAddr]) -> Self {
+        let mut queue = Self::to(hosts);
+        queue.output.protocol = Protocol::Http;
+        queue
     }
 
     /// To beats inputs.
@@ -189,6 +197,14 @@ impl Queue {
         self.stats()
     }
 
+    /// Whether `what` stands in one of the forwarder's dead letters.
+    fn letters_say(&self, what: &str) -> bool {
+        let folder = self.dir.path().join("dead-letters/forwarder");
+        let files = std::fs::read_dir(folder).expect("a folder").flatten();
+        let mut bytes = files.filter_map(|file| std::fs::read(file.path()).ok());
+        bytes.any(|bytes| memchr::memmem::find(&bytes, what.as_bytes()).is_some())
+    }
+
     fn kept_letters(&self) -> u64 {
         self.letters.stats().held
     }
@@ -224,6 +240,10 @@ fn quick() -> Timing {
             slow: ms(200),
             alarm: ms(400),
             idle: DEADLINE,
+        },
+        http: super::http::Timing {
+            slow: ms(200),
+            ..Default::default()
         },
         blocked: ms(100),
         alive: ms(300),
