@@ -452,3 +452,32 @@ async fn a_scrape_and_the_status_show_all_of_redis() {
         status.out
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_user_of_the_page_may_do_all_that_is_needed() {
+    let server = RedisServer::start();
+    let page = include_str!("../docs/redis.md");
+    let mut rules = page.lines().filter(|line| line.starts_with("ACL SETUSER"));
+    let rule = rules.next().expect("the rule");
+    server.ask::<()>(&rule.split(' ').collect::<Vec<_>>());
+    server.ask::<()>(&["ACL", "SETUSER", "default", "off"]);
+    let sink = Sink::start();
+    let setup = Setup::new(sink.address, &redis_at(&server, ""));
+    let file = std::fs::read_to_string(setup.config_file()).expect("read");
+    let url = format!("redis://stashgate:PASSWORD@127.0.0.1:{}/0", server.port());
+    let file = file.replace(&server.url(), &url);
+    std::fs::write(setup.config_file(), file).expect("written");
+    let gateway = setup.start_and_wait().await;
+    is_ready(&setup).await;
+    post(setup.http, &events(0..100));
+    arrives(&sink, 100).await;
+    let status = setup.status().await;
+    assert_eq!(status["queues"][0]["spill"]["stored_bytes"], 0, "{status}");
+    assert_eq!(status["redis"]["fault"], Value::Null, "{status}");
+    assert_eq!(gateway.terminate().await, Some(0));
+    assert!(!setup.log().contains("NOPERM"), "{}", setup.log());
+    assert!(
+        !setup.data_dir().join("batches-in-redis").exists(),
+        "drained"
+    );
+}
