@@ -481,3 +481,41 @@ async fn the_user_of_the_page_may_do_all_that_is_needed() {
         "drained"
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_policy_that_is_changed_later_is_said() {
+    let server = RedisServer::start();
+    let setup = setup(&Sink::start(), &server, "");
+    let _gateway = setup.start_and_wait().await;
+    is_ready(&setup).await;
+    server.ask::<()>(&["CONFIG", "SET", "maxmemory-policy", "allkeys-lru"]);
+    eventually("the warning", || {
+        let said = get(setup.admin, "/api/v1/status").body;
+        said.contains("has maxmemory-policy allkeys-lru")
+    })
+    .await;
+    assert!(setup.log().contains("allkeys-lru"), "{}", setup.log());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_redis_that_refuses_the_password_is_spilled_and_said() {
+    let kind = ServerKind {
+        password: Some("s3cret-word"),
+        ..ServerKind::default()
+    };
+    let server = RedisServer::start_as(kind);
+    let sink = Sink::start();
+    let settings = redis_at(&server, "").replace("s3cret-word", "s3cret-wrong");
+    let setup = Setup::new(sink.address, &settings);
+    let _gateway = setup.start_and_wait().await;
+    is_ready(&setup).await;
+    post(setup.http, &events(0..10));
+    arrives(&sink, 10).await;
+    let warnings = setup.status().await["warnings"].to_string();
+    assert!(
+        warnings.contains("see to user, password and ACL"),
+        "{warnings}"
+    );
+    let all = warnings + &setup.log();
+    assert!(!all.contains("s3cret"), "{all}");
+}

@@ -29,7 +29,7 @@ struct Seen {
     servers: Vec<Server>,
     stranded: Vec<Stranded>,
     /// Why the last look failed.
-    fault: Option<String>,
+    fault: Option<Fault>,
     /// What was logged.
     said: BTreeSet<String>,
 }
@@ -63,7 +63,7 @@ impl Watch {
                 seen.fault = None;
             }
             // What was seen before is still the best there is.
-            Err(fault) => seen.fault = Some(fault.to_string()),
+            Err(fault) => seen.fault = Some(fault),
         }
         let findings: BTreeSet<String> = self.findings(&seen).into_iter().collect();
         for finding in findings.difference(&seen.said) {
@@ -115,12 +115,14 @@ impl Watch {
         found
     }
 
-    fn away(&self, fault: &str) -> String {
-        let meanwhile = match self.redis.spill {
-            true => "batches go to the journal in data_dir meanwhile",
-            false => "clients are told to come back meanwhile",
+    fn away(&self, fault: &Fault) -> String {
+        let what = match (fault, self.redis.spill) {
+            // Perhaps not all is forbidden.
+            (Fault::Refused(_), _) => "see to user, password and ACL (docs/redis.md)",
+            (_, true) => "batches go to the journal in data_dir meanwhile",
+            (_, false) => "clients are told to come back meanwhile",
         };
-        format!("{fault}; {meanwhile}")
+        format!("{fault}; {what}")
     }
 
     /// Whether nothing waits in Redis, in whoever's hand it is.
@@ -134,7 +136,7 @@ impl Watch {
         let pools = self.nodes.pools().into_iter();
         RedisStatus {
             url: self.redis.url.to_string(),
-            fault: seen.fault.clone(),
+            fault: seen.fault.as_ref().map(Fault::to_string),
             servers: seen.servers.iter().map(shown).collect(),
             pools: pools
                 .map(|(address, pool)| RedisPool {
