@@ -10,7 +10,7 @@ use std::time::Instant;
 use anyhow::ensure;
 
 use crate::process::{Subject, free_address};
-use crate::scenario::{Input, Scenario};
+use crate::scenario::{Input, Output, Scenario};
 use crate::sink::{SendTimes, Sink};
 use crate::subject::gateway_command;
 use crate::{affinity, confirm, generate, measure};
@@ -33,7 +33,15 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     let (input, admin, away) = (free_address()?, free_address()?, free_address()?);
     let command = || {
         let (gateway, place) = (&options.gateway, folder.path());
-        gateway_command(gateway, place, Input::GrpcStream, input, admin, away)
+        gateway_command(
+            gateway,
+            place,
+            Input::GrpcStream,
+            Output::JsonLines,
+            input,
+            admin,
+            away,
+        )
     };
     let log = folder.path().join("gateway.log");
     let scenario = scenario(options.events);
@@ -76,6 +84,7 @@ fn scenario(events: u64) -> Scenario {
     Scenario {
         name: "backlog".into(),
         input: Input::GrpcStream,
+        output: Output::JsonLines,
         clients: 4,
         batch_events: 500,
         event_bytes: 300,

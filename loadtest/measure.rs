@@ -29,7 +29,8 @@ pub(crate) fn measure(scenario: &Scenario, what: &What, gateway: &Path) -> anyho
     let place = folder.path();
     let command = match what {
         What::Gateway => {
-            gateway_command(gateway, place, scenario.input, input, admin, sink.address)?
+            let (from, to) = (scenario.input, scenario.output);
+            gateway_command(gateway, place, from, to, input, admin, sink.address)?
         }
         What::Relay => relay_command(input, sink.address, None)?,
         What::DurableRelay => relay_command(input, sink.address, Some(&place.join("relay.data")))?,

@@ -8,7 +8,7 @@ use hdrhistogram::Histogram;
 use crate::affinity;
 use crate::measure::measure;
 use crate::report::{self, Report};
-use crate::scenario::{Input, Scenario};
+use crate::scenario::{Input, Output, Scenario};
 use crate::subject::What;
 
 /// `loadtest run`
@@ -74,7 +74,8 @@ fn scenario_files(options: &Options) -> anyhow::Result<Vec<PathBuf>> {
 
 /// A relay takes TCP only; the other inputs are held against the same relays.
 fn subjects(scenario: &Scenario) -> &'static [What] {
-    if scenario.input == Input::Tcp && scenario.rate.is_none() {
+    let is_plain = scenario.input == Input::Tcp && scenario.output == Output::JsonLines;
+    if is_plain && scenario.rate.is_none() {
         &[What::Gateway, What::Relay, What::DurableRelay]
     } else {
         &[What::Gateway]

@@ -13,6 +13,9 @@ pub(crate) struct Scenario {
     pub(crate) name: String,
     /// The receiver that takes the events.
     pub(crate) input: Input,
+    /// What the gateway sends to.
+    #[serde(default)]
+    pub(crate) output: Output,
     /// Connections that send.
     pub(crate) clients: usize,
     /// Events in a batch.
@@ -49,6 +52,27 @@ pub(crate) enum Input {
     Http,
     /// Newline-delimited JSON.
     Tcp,
+}
+
+/// How the events leave the gateway. One sink takes both.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Output {
+    /// As to Logstash's tcp input, confirmed by close.
+    #[default]
+    JsonLines,
+    /// As to its beats input.
+    Lumberjack,
+}
+
+impl Output {
+    /// As a setting.
+    pub(crate) fn protocol(self) -> &'static str {
+        match self {
+            Self::JsonLines => "json_lines",
+            Self::Lumberjack => "lumberjack",
+        }
+    }
 }
 
 impl Scenario {

@@ -1,7 +1,8 @@
-//! The sink: behaves as Logstash's tcp input does, and counts every event by
-//! its number: distinct, duplicate, missing.
+//! The sink: behaves as Logstash's tcp input does, or as its beats input where the
+//! first byte says so, and counts every event by its number: distinct, duplicate,
+//! missing.
 
-use std::io::Read;
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
@@ -10,6 +11,8 @@ use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 use memchr::memmem::Finder;
+
+use stashgate::wire::lumberjack::{Decoder, Item, VERSION, ack};
 
 use crate::events::{SEQUENCE_DIGITS, SEQUENCE_KEY, read_digits};
 
@@ -159,6 +162,10 @@ impl Drop for Sink {
 /// the FIN the sender waits for.
 fn read(mut from: TcpStream, counts: &Counts, times: &SendTimes, arrivals: &Mutex<Histogram<u64>>) {
     let finder = Finder::new(SEQUENCE_KEY);
+    if peeked(&from) == Some(VERSION) {
+        read_windows(from, &finder, counts, times, arrivals);
+        return;
+    }
     let mut buffer = vec![0; 256 << 10];
     let mut kept = 0;
     while let Ok(read @ 1..) = from.read(&mut buffer[kept..]) {
@@ -173,6 +180,36 @@ fn read(mut from: TcpStream, counts: &Counts, times: &SendTimes, arrivals: &Mute
         count_lines(&buffer[..=end], &finder, counts, times, arrivals);
         buffer.copy_within(end + 1..filled, 0);
         kept = filled - end - 1;
+    }
+}
+
+/// The first byte, which stays where it is.
+fn peeked(from: &TcpStream) -> Option<u8> {
+    let mut first = [0];
+    (from.peek(&mut first).ok()? == 1).then_some(first[0])
+}
+
+/// Acknowledges each window when all of it is counted.
+fn read_windows(
+    mut from: TcpStream,
+    finder: &Finder<'_>,
+    counts: &Counts,
+    times: &SendTimes,
+    arrivals: &Mutex<Histogram<u64>>,
+) {
+    let mut decoder = Decoder::new(1 << 20);
+    let mut buffer = vec![0; 256 << 10];
+    while let Ok(read @ 1..) = from.read(&mut buffer) {
+        decoder.buffer().extend_from_slice(&buffer[..read]);
+        while let Ok(Some(item)) = decoder.item() {
+            let Item::Event { sequence, json } = item else {
+                continue;
+            };
+            count_lines(&json, finder, counts, times, arrivals);
+            if decoder.events_left() == 0 && from.write_all(&ack(sequence)).is_err() {
+                return;
+            }
+        }
     }
 }
 

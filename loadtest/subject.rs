@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::process::free_address;
-use crate::scenario::Input;
+use crate::scenario::{Input, Output};
 
 /// What is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,6 +34,7 @@ pub(crate) fn gateway_command(
     program: &Path,
     folder: &Path,
     input: Input,
+    output: Output,
     listen: SocketAddr,
     admin: SocketAddr,
     sink: SocketAddr,
@@ -52,12 +53,13 @@ pub(crate) fn gateway_command(
          [receivers.http]\nlisten = \"{}\"\n\
          [receivers.tcp.default]\nlisten = \"{}\"\n\
          [admin]\nlisten = \"{}\"\n\
-         [queues.logstash.output]\nprotocol = \"json_lines\"\nhosts = [\"{sink}\"]\n",
+         [queues.logstash.output]\nprotocol = \"{}\"\nhosts = [\"{sink}\"]\n",
         folder.join("data"),
         at(&[Input::GrpcStream, Input::GrpcUnary])?,
         at(&[Input::Http])?,
         at(&[Input::Tcp])?,
         admin,
+        output.protocol(),
     );
     let file = folder.join("stashgate.toml");
     std::fs::write(&file, config)?;

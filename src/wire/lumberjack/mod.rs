@@ -33,7 +33,7 @@ pub use decode::{DecodeError, Decoder, Item};
 pub use encode::{Encoder, window_len};
 
 /// The first byte of every frame.
-const VERSION: u8 = b'2';
+pub const VERSION: u8 = b'2';
 const WINDOW: u8 = b'W';
 const EVENT: u8 = b'J';
 const COMPRESSED: u8 = b'C';
