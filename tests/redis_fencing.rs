@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use journal_support::*;
 use redis_spool_support::{open, options, reclaimed, short_lived};
-use redis_support::RedisServer;
+use redis_support::{RedisServer, ServerKind};
 use rustix::process::{Pid, Signal, kill_process};
 use stashgate::spool::{Lease, Spool};
 
@@ -235,5 +235,80 @@ async fn attempts_are_remembered_of_batches_that_went_back_to_redis() {
     let again = lease(&spool).await;
     assert_eq!(again.attempts(), 1);
     again.ack(0).await.expect("ours");
+    all_is_settled(&server, &spool).await;
+}
+
+fn holders(server: &RedisServer) -> Vec<String> {
+    server.ask(&["HKEYS", "{logstash}:holders"])
+}
+
+/// Waits until the only gateway is another holder than `before`.
+async fn is_a_new_holder(server: &RedisServer, before: &[String]) {
+    let is_new = || {
+        let now = holders(server);
+        now.len() == 1 && now != before
+    };
+    until("there is a new holder", is_new).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_redis_that_forgot_everything_is_begun_with_anew() {
+    let mut server = RedisServer::start_as(ServerKind {
+        aof: None,
+        ..ServerKind::default()
+    });
+    let spool = open(short_lived(&server.url())).await;
+    append_numbers(&spool, 0..3).await;
+    let held = lease(&spool).await;
+    let before = holders(&server);
+    server.kill();
+    server.restart();
+    is_a_new_holder(&server, &before).await;
+    assert!(
+        held.ack(0).await.is_err(),
+        "settled what Redis does not know"
+    );
+    append_numbers(&spool, 5..7).await;
+    ack_numbers(&spool, 5..7).await;
+    all_is_settled(&server, &spool).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_redis_that_lost_a_lease_in_a_failover_gets_no_settlement_of_it() {
+    let server = RedisServer::start();
+    let spool = open(short_lived(&server.url())).await;
+    append_numbers(&spool, 0..2).await;
+    let (_, kept) = lease_number(&spool).await;
+    let (_, lost) = lease_number(&spool).await;
+    // As a replica has it that did not get the last lease: the element waits.
+    let before = holders(&server);
+    let leases = format!("{{logstash}}:lease:{}", before[0]);
+    let element: Vec<u8> = server.ask(&["HGET", &leases, "2"]);
+    let mut client = server.client();
+    let mut push = deadpool_redis::redis::pipe();
+    push.atomic();
+    push.cmd("HDEL").arg(&leases).arg(2).ignore();
+    push.cmd("LPUSH").arg("logstash").arg(element).ignore();
+    for (field, change) in [("events", batch(1).events as i64), ("batches", 1)] {
+        let ledger = "{logstash}:ledger";
+        let (waiting, leased) = (format!("waiting_{field}"), format!("leased_{field}"));
+        push.cmd("HINCRBY")
+            .arg(ledger)
+            .arg(waiting)
+            .arg(change)
+            .ignore();
+        push.cmd("HINCRBY")
+            .arg(ledger)
+            .arg(leased)
+            .arg(-change)
+            .ignore();
+    }
+    push.query::<()>(&mut client).expect("done");
+    redis_support::ask::<u64>(&mut client, &["CLIENT", "KILL", "TYPE", "normal"]).expect("cut");
+    is_a_new_holder(&server, &before).await;
+    assert!(lost.ack(0).await.is_err(), "settled what waits");
+    assert!(kept.ack(0).await.is_err(), "the holder is another one");
+    // Both come again, in order.
+    ack_numbers(&spool, 0..2).await;
     all_is_settled(&server, &spool).await;
 }

@@ -214,6 +214,35 @@ async fn a_redis_without_memory_refuses_appends_and_drains() {
     spool.close().await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_append_is_answered_only_when_enough_replicas_have_it() {
+    let server = RedisServer::start();
+    let spool = open(Options {
+        min_replicas: 1,
+        ..options(&server.url())
+    })
+    .await;
+    let alone = append(&spool, batch(0)).await;
+    let Err(AppendError::Unavailable(why)) = alone else {
+        panic!("{alone:?}");
+    };
+    assert!(why.contains("0 of 1 replicas have it"), "{why}");
+    let replica = RedisServer::start_as(ServerKind {
+        more: vec![format!("replicaof 127.0.0.1 {}", server.port())],
+        ..ServerKind::default()
+    });
+    let deadline = std::time::Instant::now() + PATIENCE;
+    while append(&spool, batch(1)).await.is_err() {
+        assert!(std::time::Instant::now() < deadline, "never enough");
+    }
+    let there: u64 = replica.ask(&["LLEN", "logstash"]);
+    assert_eq!(there, length(&server));
+    // What was not answered is stored all the same, and counted.
+    let books = stats(&spool);
+    assert_eq!(books.ledger.accepted, books.waiting_events);
+    spool.close().await;
+}
+
 #[tokio::test]
 async fn settings_that_make_no_sense_are_an_error() {
     let refused = Redis::open(options("http://127.0.0.1")).await;
