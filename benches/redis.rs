@@ -95,6 +95,7 @@ async fn open(server: &Server, compression: Compression, pipeline_depth: usize) 
         heartbeat: Duration::from_secs(30),
         min_replicas: 0,
         max_event_bytes: 1 << 20,
+        archive: stashgate::spool::redis::archive::ArchiveOptions::OFF,
         compression,
     };
     Spool::Redis(Redis::open(options).await.expect("opens"))

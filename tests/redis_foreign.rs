@@ -180,8 +180,16 @@ async fn an_array_without_elements_is_done_with_at_once() {
     let redis = RedisServer::start();
     push(&redis, &[b"[ ]"]);
     let spool = open(options(&redis.url())).await;
+    let leased = tokio::spawn({
+        let spool = spool.clone();
+        async move { lease(&spool).await }
+    });
+    until("settled", || is_empty(&redis)).await;
+    assert!(!leased.is_finished(), "there is nothing to send");
     push(&redis, &[b"{\"n\":0}"]);
-    lease(&spool).await.ack(0).await.expect("settled");
+    let leased = leased.await.expect("ran");
+    assert_eq!(leased.header().events, 1);
+    leased.ack(0).await.expect("settled");
     until("told", || is_empty(&redis)).await;
     assert_eq!(stats(&spool).unaccounted_events(), 0);
     spool.close().await;

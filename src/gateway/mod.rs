@@ -282,6 +282,15 @@ pub(crate) fn redis_options(config: &Config) -> redis::Options {
         heartbeat: settings.heartbeat,
         min_replicas: settings.min_replicas,
         max_event_bytes: config.limits.max_event_bytes.0 as usize,
+        archive: match config.archive.place {
+            None | Some(crate::config::ArchivePlace::Redis) => redis::archive::ArchiveOptions {
+                retention: config.archive.retention,
+                max_bytes: config.archive.max_bytes.0,
+            },
+            Some(crate::config::ArchivePlace::Journal | crate::config::ArchivePlace::Off) => {
+                redis::archive::ArchiveOptions::OFF
+            }
+        },
         compression: settings.compression,
     }
 }

@@ -7,7 +7,9 @@
 //! - `lease` hands out the oldest batch that nobody holds. A lease is settled
 //!   by value; one that is dropped unsettled goes back to its old place.
 //! - What is not acknowledged is leased again after a restart.
+//! - `archive` reads what is kept of the past.
 
+mod archive;
 pub mod journal;
 mod lease;
 mod permit;
@@ -15,8 +17,10 @@ pub mod redis;
 mod room;
 pub mod spill;
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
+pub use archive::{Archive, ArchiveError};
 pub use lease::{Lease, SettleError};
 pub use permit::Permit;
 
@@ -62,6 +66,26 @@ impl Spool {
             Self::Redis(redis) => redis.lease(queue).await,
             Self::Spill(spill) => spill.lease(queue).await,
         }
+    }
+
+    /// Reads what is kept of `queue` that was accepted in `accepted`: in the journal all
+    /// that is stored, in Redis what is settled. Of a queue that is not there nothing is.
+    pub async fn archive(
+        &self,
+        queue: &QueueName,
+        accepted: RangeInclusive<UnixMillis>,
+    ) -> Result<Archive, ArchiveError> {
+        let archive = Archive::default();
+        Ok(match self {
+            Self::Journal(journal) => archive.and_journal(journal.scan(queue, accepted)),
+            Self::Redis(redis) => archive.and_redis(redis.archive(queue, accepted).await?),
+            Self::Spill(spill) => {
+                let (redis, journal) = spill.parts();
+                let spilled = journal.and_then(|j| j.scan(queue, accepted.clone()));
+                let kept = redis.archive(queue, accepted).await?;
+                archive.and_redis(kept).and_journal(spilled)
+            }
+        })
     }
 
     /// What each queue holds now.

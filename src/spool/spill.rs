@@ -96,6 +96,11 @@ enum Place {
 }
 
 impl Spill {
+    /// Redis, and the journal beside it.
+    pub(super) fn parts(&self) -> (&Redis, Option<&Journal>) {
+        (&self.0.redis, self.0.journal.as_ref())
+    }
+
     /// Joins two spools of the same queues. To be called in a runtime.
     pub fn new(redis: Redis, journal: Option<Journal>, options: Options) -> Self {
         let limits: Vec<u64> = options.queues.iter().map(|(_, max)| *max).collect();

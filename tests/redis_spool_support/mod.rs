@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use stashgate::batch::QueueName;
 use stashgate::spool::Spool;
+use stashgate::spool::redis::archive::ArchiveOptions;
 use stashgate::spool::redis::element::Compression;
 use stashgate::spool::redis::{Options, QueueOptions, Redis, ServerOptions};
 
@@ -33,6 +34,7 @@ pub fn options(url: &str) -> Options {
         heartbeat: Duration::from_secs(30),
         min_replicas: 0,
         max_event_bytes: 1 << 20,
+        archive: ArchiveOptions::OFF,
         compression: Compression::default(),
     }
 }

@@ -88,6 +88,7 @@ impl Finder {
                 queue.clone(),
                 inner.nodes.clone(),
                 inner.max_event_bytes,
+                inner.archive,
             );
             queue.add_shard(shard.clone());
             inner.with_workers(|workers| {
@@ -116,7 +117,7 @@ impl Inner {
         shards.map(|shard| shard.list().to_owned()).collect()
     }
 
-    fn with_workers(&self, start: impl FnOnce(&mut Workers)) {
+    pub(super) fn with_workers(&self, start: impl FnOnce(&mut Workers)) {
         start(&mut self.workers.lock().unwrap_or_else(PoisonError::into_inner));
     }
 }

@@ -12,6 +12,10 @@
 //! | `{L}:lease:ID` | hash | lease number -> element |
 //! | `{L}:appender:ID` | hash | slot -> number of the last flush stored; expires after a day |
 //! | `{L}:quarantine` | list | records found damaged |
+//! | `{L}-2026/11/21` | list | the archive: what was settled of what was accepted that day |
+//! | `{L}:archive` | hash | day -> bytes in its archive; `gone:` day -> elements taken from its head |
+
+use super::archive::Day;
 
 /// The set of all lists that were ever used, to find data that nobody sends.
 pub(super) const QUEUES: &str = "stashgate:queues";
@@ -23,6 +27,9 @@ pub(super) struct Keys {
     pub(super) ledger: String,
     pub(super) holders: String,
     pub(super) quarantine: String,
+    pub(super) archive: String,
+    /// What the keys of the archive's lists begin with; the day follows.
+    pub(super) archives: String,
     /// What the key of a heartbeat begins with; the holder's id follows.
     pub(super) heartbeats: String,
     /// What the key of a holder's leases begins with.
@@ -37,6 +44,8 @@ impl Keys {
             ledger: derived("ledger"),
             holders: derived("holders"),
             quarantine: derived("quarantine"),
+            archive: derived("archive"),
+            archives: format!("{{{list}}}-"),
             heartbeats: derived("holder:"),
             leases: derived("lease:"),
         }
@@ -48,6 +57,10 @@ impl Keys {
 
     pub(super) fn leases(&self, id: &str) -> String {
         format!("{}{id}", self.leases)
+    }
+
+    pub(super) fn archive_of(&self, day: &Day) -> String {
+        format!("{}{day}", self.archives)
     }
 
     pub(super) fn appender(&self, id: &str) -> String {

@@ -21,6 +21,7 @@ use std::time::{Duration, Instant};
 
 use deadpool_redis::redis::{Value, from_redis_value};
 
+use super::archive::Shelves;
 use super::held::Sorted;
 use super::nodes::{Conn, Fault};
 use super::scripts::{self, Answer, Word};
@@ -269,16 +270,18 @@ impl Lane {
     ) -> Result<(), Fault> {
         let keys = &self.shard.keys;
         let leases = keys.leases(&holder);
-        let quarantine = &*keys.quarantine;
-        let keys = [
-            &*keys.list,
-            &*keys.ledger,
-            &*keys.holders,
-            &*leases,
-            quarantine,
-        ];
+        let shelves = Shelves::new(self.shard.archive, settlements);
+        let lists: Vec<String> = shelves.keys(keys).collect();
+        let mut keys = vec![&*keys.list, &keys.ledger, &keys.holders, &leases];
+        keys.extend([&*self.shard.keys.quarantine, &self.shard.keys.archive]);
+        keys.extend(lists.iter().map(String::as_str));
         let args: Vec<String> = std::iter::once(holder.clone())
-            .chain(settlements.iter().flat_map(settlement_args))
+            .chain(shelves.args())
+            .chain(
+                settlements
+                    .iter()
+                    .flat_map(|s| settlement_args(s, &shelves)),
+            )
             .collect();
         let answer = scripts::SETTLE.ask(conn, &keys, args).await?;
         if let Some(answer) = self.still_us(&holder, answer) {
@@ -414,7 +417,11 @@ fn some_settlements(state: &State) -> Option<Vec<Settlement>> {
 
 /// The arguments of `settle.lua`. Of a batch of several elements the first one has all
 /// that the batch has: they are settled at once.
-fn settlement_args(settlement: &Settlement) -> impl Iterator<Item = String> + '_ {
+fn settlement_args<'s>(
+    settlement: &'s Settlement,
+    shelves: &Shelves,
+) -> impl Iterator<Item = String> + use<'s> {
+    let shelf = shelves.place(settlement);
     let kind = if settlement.damaged {
         "damaged"
     } else {
@@ -429,6 +436,7 @@ fn settlement_args(settlement: &Settlement) -> impl Iterator<Item = String> + '_
             part.counted.to_string(),
             of_first(settlement.events).to_string(),
             of_first(settlement.dead_letters).to_string(),
+            shelf.to_string(),
         ]
     })
 }

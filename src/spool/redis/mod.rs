@@ -34,6 +34,7 @@
 //! | a gateway was stopped, reclaimed, and goes on | it is a new holder; what it had in hand may be sent twice, none of it is settled twice |
 //! | Redis lost data (failover) | leases that are missing retire the holder; waiting batches that vanished are missing in the books |
 //! | an element is damaged | it is set aside in `{L}:quarantine` and counted |
+//! | memory gets short, or the archive longer than `max_bytes` | its oldest batches go |
 //! | what others put there is no event | it is handed out beside the events (`foreign`), and nothing is settled before it is kept as a dead letter |
 //! | a record is of another release | it is given back and reported; the list is left alone for growing times |
 //!
@@ -41,6 +42,7 @@
 //! batches at hand.
 
 mod appender;
+pub mod archive;
 mod books;
 pub mod element;
 mod finder;
@@ -60,6 +62,7 @@ mod state;
 pub mod survey;
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -71,13 +74,14 @@ pub use options::{OpenError, Options, QueueOptions};
 
 use super::room::Room;
 use super::{AppendError, LeaseError, QueueStats};
-use crate::batch::QueueName;
+use crate::batch::{QueueName, UnixMillis};
 use appender::Appender;
+use archive::{ArchiveOptions, Archivist};
 use element::Compression;
 use finder::Finder;
 use keeper::Keeper;
 use lane::Lane;
-use nodes::Nodes;
+use nodes::{Fault, Nodes};
 use queue::Queue;
 use shard::Shard;
 
@@ -99,6 +103,7 @@ struct Inner {
     nodes: Nodes,
     compression: Compression,
     max_event_bytes: usize,
+    archive: ArchiveOptions,
     workers: Mutex<Workers>,
     ticked: Arc<Mutex<Instant>>,
 }
@@ -132,8 +137,13 @@ impl Redis {
                 .into_iter()
                 .enumerate()
             {
-                let shard =
-                    Shard::new(&list, queue.clone(), nodes.clone(), options.max_event_bytes);
+                let shard = Shard::new(
+                    &list,
+                    queue.clone(),
+                    nodes.clone(),
+                    options.max_event_bytes,
+                    options.archive,
+                );
                 queue.add_shard(shard.clone());
                 tried.extend(workers.start(&options, shard, Some(at)));
             }
@@ -143,6 +153,7 @@ impl Redis {
                     queue.clone(),
                     nodes.clone(),
                     options.max_event_bytes,
+                    options.archive,
                 );
                 queue.add_shard(shard.clone());
                 tried.extend(workers.start(&options, shard, None));
@@ -157,10 +168,12 @@ impl Redis {
             nodes,
             compression: options.compression,
             max_event_bytes: options.max_event_bytes,
+            archive: options.archive,
             workers: Mutex::new(workers),
             ticked,
         });
         Finder::start(&inner, &options);
+        Archivist::start(&inner);
         for tried in tried {
             // Dropped when that worker has tried.
             let _ = tried.await;
@@ -219,6 +232,26 @@ impl Redis {
             Some(queue) => Ok(queue.lease().await?.into()),
             None => Err(LeaseError::UnknownQueue(queue.clone())),
         }
+    }
+
+    pub(super) async fn archive(
+        &self,
+        queue: &QueueName,
+        accepted: RangeInclusive<UnixMillis>,
+    ) -> Result<Option<archive::Reader>, Fault> {
+        let Some(queue) = self.0.queues.get(queue) else {
+            return Ok(None);
+        };
+        let shards = queue.shards();
+        let mut lists: Vec<String> = shards.iter().map(|s| s.list().to_owned()).collect();
+        // Where the old agent wrote, and we with one list.
+        lists.push(queue.name.to_string());
+        lists.sort();
+        lists.dedup();
+        let nodes = self.0.nodes.clone();
+        archive::Reader::open(nodes, &lists, accepted, self.0.max_event_bytes)
+            .await
+            .map(Some)
     }
 
     pub(super) fn stats(&self) -> Vec<QueueStats> {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::archive::ArchiveOptions;
 use super::element::Compression;
 use super::nodes::{BadServer, ServerOptions};
 use crate::batch::QueueName;
@@ -28,6 +29,8 @@ pub struct Options {
     pub min_replicas: u32,
     /// Longest event, in bytes, that is taken of what others put into a list.
     pub max_event_bytes: usize,
+    /// What becomes of settled batches.
+    pub archive: ArchiveOptions,
     /// How payloads are stored.
     pub compression: Compression,
 }

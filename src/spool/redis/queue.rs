@@ -257,6 +257,8 @@ impl Queue {
         let shards = self.shards();
         let views = shards.iter().map(|s| s.look(State::view));
         let view = views.fold(View::default(), View::plus);
+        let archived = || shards.iter().map(|shard| shard.archived());
+        let archived_since = archived().filter_map(|archived| archived.since).min();
         QueueStats {
             queue: self.name.clone(),
             ledger: view.ledger,
@@ -265,8 +267,14 @@ impl Queue {
             leased_events: view.leased_events,
             leased_batches: view.leased_batches,
             oldest_unsettled: view.oldest_unsettled,
-            stored_bytes: view.waiting_bytes + view.leased_bytes,
-            stored_since: view.oldest_unsettled,
+            stored_bytes: view.waiting_bytes
+                + view.leased_bytes
+                + archived().map(|archived| archived.bytes).sum::<u64>(),
+            stored_since: view
+                .oldest_unsettled
+                .into_iter()
+                .chain(archived_since)
+                .min(),
             quarantined_records: view.quarantined_records,
             full: self.room.why_full(self.index),
             poisoned: None,

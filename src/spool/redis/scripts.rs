@@ -41,6 +41,8 @@ pub(super) static SETTLE: Script = script("settle", include_str!("scripts/settle
 pub(super) static GIVE_BACK: Script = script("give_back", include_str!("scripts/give_back.lua"));
 pub(super) static RECLAIM: Script = script("reclaim", include_str!("scripts/reclaim.lua"));
 pub(super) static LOOK: Script = script("look", include_str!("scripts/look.lua"));
+pub(super) static ARCHIVED: Script = script("archived", include_str!("scripts/archived.lua"));
+pub(super) static TRIM: Script = script("trim", include_str!("scripts/trim.lua"));
 
 /// What a script about a holder says, and the books after it.
 #[derive(Debug)]

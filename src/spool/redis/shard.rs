@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, oneshot};
 
+use super::archive::{ArchiveOptions, Archived};
 use super::keys::Keys;
 use super::nodes::{Fault, Nodes};
 use super::queue::Queue;
@@ -23,6 +24,9 @@ pub(super) struct Shard {
     pub(super) nodes: Nodes,
     /// What an event of others may have.
     pub(super) max_event_bytes: usize,
+    pub(super) archive: ArchiveOptions,
+    /// What its archive held at the last look.
+    archived: Mutex<Archived>,
     state: Mutex<State>,
     /// The lane has something to do.
     pub(super) work: Notify,
@@ -48,12 +52,15 @@ impl Shard {
         queue: Arc<Queue>,
         nodes: Nodes,
         max_event_bytes: usize,
+        archive: ArchiveOptions,
     ) -> Arc<Self> {
         Arc::new(Self {
             keys: Keys::new(list),
             queue,
             nodes,
             max_event_bytes,
+            archive,
+            archived: Mutex::default(),
             state: Mutex::default(),
             work: Notify::new(),
             more: AtomicBool::new(false),
@@ -78,6 +85,14 @@ impl Shard {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn archived(&self) -> Archived {
+        *self.archived.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn set_archived(&self, archived: Archived) {
+        *self.archived.lock().unwrap_or_else(PoisonError::into_inner) = archived;
     }
 
     pub(super) fn uncertain_events(&self) -> u64 {

@@ -61,6 +61,8 @@ pub(super) struct Settlement {
     pub(super) events: u64,
     pub(super) dead_letters: u64,
     pub(super) damaged: bool,
+    /// When it was accepted; of a damaged one that is not known.
+    pub(super) accepted_at: Option<UnixMillis>,
 }
 
 /// What a holder on a new connection finds.
@@ -210,6 +212,7 @@ impl State {
                 events,
                 dead_letters: 0,
                 damaged: true,
+                accepted_at: None,
             };
             self.acked.insert(part.number, settlement);
         }
@@ -425,6 +428,7 @@ fn done(held: Held, dead_letters: u32) -> Settlement {
         parts: held.parts,
         events,
         damaged: false,
+        accepted_at: Some(held.header.accepted_at),
     }
 }
 
