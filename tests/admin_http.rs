@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use stashgate::admin::{self, Admin, Metrics};
+use stashgate::admin::{self, Admin, HoldError, Metrics};
 use stashgate::batch::UnixMillis;
 use stashgate::config::Secret;
 use stashgate::status::{State, Status};
@@ -42,6 +42,14 @@ async fn serve(state: State, ago: Duration, token: Option<&str>) -> SocketAddr {
         status: Box::new(move || status(state)),
         since_last_tick: Box::new(move || ago),
         metrics: Metrics::of_process(),
+        hold: Box::new(|name, hold| {
+            Box::pin(async move {
+                match hold {
+                    true => Ok(vec![name]),
+                    false => Err(HoldError::NotHeld(name)),
+                }
+            })
+        }),
         token: Box::new(move || token.clone()),
     };
     tokio::spawn(admin::serve(
@@ -232,4 +240,42 @@ async fn clients_that_say_nothing_do_not_hold_the_health_check_for_ever() {
     let answered = tokio::time::timeout(Duration::from_secs(120), answered).await;
     answered.expect("answered in time").expect("answered");
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+}
+
+/// The status of a hold or resume by these header lines, and the answer.
+async fn wish(address: SocketAddr, path: &str, headers: &str, body: &'static str) -> Answer {
+    let head = format!("POST {path} HTTP/1.1\r\nContent-Type: application/json\r\n{headers}");
+    spawn_blocking(move || ask(address, &head, body))
+        .await
+        .expect("asked")
+}
+
+#[tokio::test]
+async fn holding_takes_the_token_or_a_page_of_our_own() {
+    let body = r#"{"name":"logstash"}"#;
+    let address = running(Some("a-token-of-some-length")).await;
+    let own = format!("Host: {address}");
+    assert_eq!(wish(address, "/api/v1/hold", &own, body).await.status, 401);
+    let with = format!("{own}\r\nAuthorization: Bearer a-token-of-some-length");
+    let held = wish(address, "/api/v1/hold", &with, body).await;
+    assert_eq!(
+        (held.status, held.body.as_str()),
+        (200, r#"{"held":["logstash"]}"#)
+    );
+    assert_eq!(
+        wish(address, "/api/v1/resume", &with, body).await.status,
+        404
+    );
+    assert_eq!(wish(address, "/api/v1/hold", &with, "{}").await.status, 422);
+
+    let address = running(None).await;
+    let foreign = format!("Host: {address}\r\nOrigin: https://evil.example");
+    assert_eq!(
+        wish(address, "/api/v1/hold", &foreign, body).await.status,
+        403
+    );
+    assert_eq!(
+        try_get(address, "/api/v1/hold", &format!("Host: {address}")).await,
+        405
+    );
 }

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use stashgate::batch::{Batch, BatchId, QueueName, UnixMillis};
 use stashgate::config::Output;
 use stashgate::dead_letter::DeadLetters;
-use stashgate::forwarder::Forwarder;
+use stashgate::forwarder::{Forwarder, Route};
 use stashgate::spool::Spool;
 use stashgate::spool::journal::{Journal, Options, Sync};
 use tokio::time::{sleep, timeout};
@@ -49,8 +49,7 @@ async fn an_upgrade_of_logstash_under_load_loses_nothing() {
     let stop = CancellationToken::new();
     let forwarder = Forwarder::start(
         queue.clone(),
-        output,
-        None,
+        Route::plain(output),
         spool.clone(),
         letters.clone(),
         stop.clone(),

@@ -18,7 +18,7 @@ use stashgate::batch::{Batch, BatchId, QueueName, UnixMillis};
 use stashgate::config::Output;
 use stashgate::dead_letter::DeadLetters;
 use stashgate::event::RejectReason;
-use stashgate::forwarder::Forwarder;
+use stashgate::forwarder::{Forwarder, Route};
 use stashgate::spool::redis::element::{Compression, encode};
 use stashgate::spool::{Lease, QueueStats, Spool};
 use support::logstash::Logstash;
@@ -215,8 +215,7 @@ async fn forward(redis: &RedisServer, logstash: &Logstash, letters_bytes: u64) -
     let queue = QueueName::default();
     let forwarder = Forwarder::start(
         queue,
-        output,
-        None,
+        Route::plain(output),
         spool.clone(),
         letters.clone(),
         stop.clone(),

@@ -6,11 +6,13 @@
 //! | `GET /readyz` | 200 while it takes batches, else 503 | no |
 //! | `GET /metrics` | Prometheus text | yes |
 //! | `GET /api/v1/status` | [`Status`] as JSON | yes |
+//! | `POST /api/v1/hold`, `/api/v1/resume` | what is held, as JSON | yes |
 //!
 //! Every error is `{"error": "…"}`. Who may ask is decided in `guard`.
 
 mod guard;
 mod health;
+mod hold;
 mod process;
 mod redis;
 mod scrape;
@@ -23,10 +25,11 @@ use std::time::Duration;
 use axum::extract::State as Shared;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use axum::{Json, Router, middleware};
 use serde_json::json;
 
+pub use hold::{Hold, HoldError};
 pub use scrape::Metrics;
 pub use serve::serve;
 
@@ -39,6 +42,8 @@ pub struct Admin {
     pub status: Box<dyn Fn() -> Status + Send + Sync>,
     /// How long ago the journal was last known to move.
     pub since_last_tick: Box<dyn Fn() -> Duration + Send + Sync>,
+    /// Holds and resumes.
+    pub hold: Hold,
     /// What was counted since the start.
     pub metrics: Metrics,
     /// Gives the token that callers must bring now.
@@ -51,6 +56,8 @@ pub fn router(admin: Admin) -> Router {
     let guarded = Router::new()
         .route("/metrics", get(metrics))
         .route("/api/v1/status", get(status))
+        .route("/api/v1/hold", post(hold::hold))
+        .route("/api/v1/resume", post(hold::resume))
         .fallback(not_found)
         .layer(middleware::from_fn_with_state(admin.clone(), guard::guard));
     Router::new()

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use clap::Args;
-use http_body_util::{BodyExt, Empty, Limited};
-use hyper::{Request, StatusCode, header};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::{Method, Request, StatusCode, header};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 
@@ -40,27 +40,39 @@ fn secret(text: &str) -> Result<Secret, std::convert::Infallible> {
 impl Remote {
     /// The body of the answer to `GET path`.
     pub(super) fn get(&self, path: &str) -> Result<Bytes, Failure> {
+        self.call(Method::GET, path, Bytes::new())
+    }
+
+    /// The body of the answer to `POST path` with `body`.
+    pub(super) fn post(&self, path: &str, body: &serde_json::Value) -> Result<Bytes, Failure> {
+        self.call(Method::POST, path, body.to_string().into())
+    }
+
+    fn call(&self, method: Method, path: &str, body: Bytes) -> Result<Bytes, Failure> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .map_err(|error| self.failure(&error.to_string()))?;
-        let answer = async { tokio::time::timeout(PATIENCE, self.ask(path)).await };
+        let answer = async { tokio::time::timeout(PATIENCE, self.ask(method, path, body)).await };
         runtime
             .block_on(answer)
             .unwrap_or_else(|_| Err(format!("no answer for {} s", PATIENCE.as_secs())))
             .map_err(|what| self.failure(&what))
     }
 
-    async fn ask(&self, path: &str) -> Result<Bytes, String> {
+    async fn ask(&self, method: Method, path: &str, body: Bytes) -> Result<Bytes, String> {
         let url = format!("{}{path}", self.url.trim_end_matches('/'));
-        let mut request = Request::get(&url);
+        let mut request = Request::builder().method(method).uri(&url);
+        if !body.is_empty() {
+            request = request.header(header::CONTENT_TYPE, "application/json");
+        }
         if let Some(token) = &self.token {
             request = request.header(header::AUTHORIZATION, format!("Bearer {}", token.reveal()));
         }
         let request = request
-            .body(Empty::<Bytes>::new())
+            .body(Full::new(body))
             .map_err(|error| error.to_string())?;
-        let client = Client::builder(TokioExecutor::new()).build_http::<Empty<Bytes>>();
+        let client = Client::builder(TokioExecutor::new()).build_http::<Full<Bytes>>();
         let answer = client.request(request).await.map_err(|e| chain(&e))?;
         let status = answer.status();
         let body = Limited::new(answer.into_body(), MAX_ANSWER_BYTES);

@@ -4,6 +4,7 @@ mod check;
 mod completions;
 mod demo;
 mod exit;
+mod hold;
 mod http;
 mod journal;
 mod output;
@@ -56,6 +57,8 @@ enum Command {
     Run(run::Run),
     Check(check::Check),
     Status(status::Status),
+    Hold(hold::Hold),
+    Resume(hold::Resume),
     Send(send::Send),
     Journal(journal::Journal),
     Demo(demo::Demo),
@@ -80,6 +83,8 @@ fn run(command: Command) -> Result<Exit, Failure> {
         Command::Demo(demo) => demo.run(),
         Command::Check(check) => check.run(),
         Command::Status(status) => status.run(),
+        Command::Hold(hold) => hold.run(),
+        Command::Resume(resume) => resume.run(),
         Command::Send(send) => send.run(),
         Command::Completions(completions) => completions.run(&mut Cli::command()),
     }

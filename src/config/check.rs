@@ -217,16 +217,22 @@ fn check_output(name: &QueueName, output: &Output, found: &mut Vec<Finding>) {
             "name at least one Logstash: hosts = [\"logstash.example.com:5000\"]".into(),
         );
     }
+    for (key, hosts) in [("hosts", &output.hosts), ("standby", &output.standby)] {
+        for host in hosts.iter().filter(|host| split_host(host).is_none()) {
+            let what = format!(
+                "{host:?} is not HOST:PORT; write \"logstash.example.com:5000\" or \"[::1]:5000\""
+            );
+            say(key, what);
+        }
+    }
     for host in output
-        .hosts
+        .standby
         .iter()
-        .filter(|host| split_host(host).is_none())
+        .filter(|host| output.hosts.contains(host))
     {
         say(
-            "hosts",
-            format!(
-                "{host:?} is not HOST:PORT; write \"logstash.example.com:5000\" or \"[::1]:5000\""
-            ),
+            "standby",
+            format!("{host:?} is among `hosts` already; leave it out here"),
         );
     }
     check_tls(output, &mut say);
@@ -247,7 +253,7 @@ fn check_tls(output: &Output, say: &mut impl FnMut(&str, String)) {
         Ok(None) => return,
         Err(error) => return say(error.setting(&output.tls), error.to_string()),
     };
-    for (host, _) in output.hosts.iter().filter_map(|host| split_host(host)) {
+    for (host, _) in output.all_hosts().filter_map(|host| split_host(host)) {
         if let Err(error) = client.name_of(host) {
             say(
                 "hosts",

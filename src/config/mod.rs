@@ -390,6 +390,8 @@ pub struct Output {
     pub protocol: Protocol,
     /// `host:port` of each Logstash.
     pub hosts: Vec<String>,
+    /// `host:port` of those that are used only while none of `hosts` is usable.
+    pub standby: Vec<String>,
     /// Connections to each address.
     pub connections: usize,
     /// When a batch is confirmed.
@@ -414,6 +416,7 @@ impl Default for Output {
         Self {
             protocol: Protocol::JsonLines,
             hosts: vec!["127.0.0.1:5000".into()],
+            standby: Vec::new(),
             connections: 2,
             confirm: Confirm::Close,
             ordered: false,
@@ -423,6 +426,13 @@ impl Default for Output {
             http: HttpOutput::default(),
             tls: tls::ClientSettings::default(),
         }
+    }
+}
+
+impl Output {
+    /// All hosts, the standby ones last.
+    pub fn all_hosts(&self) -> impl Iterator<Item = &String> {
+        self.hosts.iter().chain(&self.standby)
     }
 }
 

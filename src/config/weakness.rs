@@ -75,14 +75,14 @@ impl Output {
                 "confirm = \"written\" takes bytes in Logstash's kernel for delivered; each stop of Logstash loses events".into(),
             ),
             (Protocol::JsonLines, Confirm::Close) if !self.direct => {
-                let far: Vec<_> = self.hosts.iter().filter(|h| !is_loopback(h)).cloned().collect();
+                let far: Vec<_> = self.all_hosts().filter(|h| !is_loopback(h)).cloned().collect();
                 (!far.is_empty()).then(|| format!(
                     "confirm = \"close\" holds only where one address is one Logstash; if nothing (load balancer, Service, NAT, docker-proxy) stands before {}, say so: direct = true",
                     far.join(", ")
                 ))
             }
             (Protocol::Http, _) if self.http.has_credentials() && !self.tls.enabled => {
-                let far: Vec<_> = self.hosts.iter().filter(|h| !is_loopback(h)).cloned().collect();
+                let far: Vec<_> = self.all_hosts().filter(|h| !is_loopback(h)).cloned().collect();
                 (!far.is_empty()).then(|| format!("the credentials travel unencrypted to {}; set tls.enabled", far.join(", ")))
             }
             (Protocol::JsonLines, Confirm::Close) | (Protocol::Lumberjack | Protocol::Http, _) => None,

@@ -97,6 +97,9 @@ pub(super) struct Trial {
 impl Lane {
     /// The suspect that waits longest, if this lane is to try one now.
     pub(super) fn next_trial(&mut self) -> Option<Trial> {
+        if !self.endpoint.is_on_duty() {
+            return None;
+        }
         if std::mem::take(&mut self.tried) || self.endpoint.trial_due() > Instant::now() {
             return None;
         }

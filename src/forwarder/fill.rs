@@ -33,6 +33,8 @@ pub(super) enum Reason {
     Suspect(Lease, Treatment),
     /// Nothing was sent for so long that the session is to be closed.
     Expired,
+    /// Nothing was sent, and nothing is to be for now.
+    OffDuty,
     /// Nothing was sent: a suspect that was set aside may be tried.
     TrialDue,
     /// Nothing was sent: the next batch is to be set aside, and there is no room.
@@ -100,6 +102,7 @@ impl Lane {
             biased;
             unknown = wire.ended() => Err(Reason::Broken(unknown)),
             () = self.endpoint.stop.cancelled() => Err(stopped(in_hand)),
+            () = self.endpoint.duty_is(false) => Err(off_duty(in_hand)),
             () = sleep_until(over.unwrap_or_else(Instant::now)), if over.is_some() => Err(Reason::Complete),
             lease = leasing.next() => lease.map_err(|error| self.spool_trouble(&error, in_hand)),
             () = sleep_until(expires.unwrap_or_else(Instant::now)), if expires.is_some() => Err(Reason::Expired),
@@ -201,6 +204,13 @@ impl Lane {
             .run_until_cancelled(wire.write(&self.buffer, &vigil))
             .await
             .unwrap_or(Err(Unknown::Stopping))
+    }
+}
+
+fn off_duty(in_hand: &InHand) -> Reason {
+    match in_hand.is_empty() {
+        true => Reason::OffDuty,
+        false => Reason::Complete,
     }
 }
 

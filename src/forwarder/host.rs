@@ -23,6 +23,7 @@ const LOOKUP_PATIENCE: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub(super) struct Host {
     name: String,
+    standby: bool,
     /// An endpoint failed: its address may be out of date.
     refresh: Arc<Notify>,
     known: Mutex<Known>,
@@ -36,9 +37,10 @@ struct Known {
 }
 
 impl Host {
-    pub(super) fn new(name: String) -> Self {
+    pub(super) fn new(name: &str, standby: bool) -> Self {
         Self {
-            name,
+            name: name.to_owned(),
+            standby,
             refresh: Arc::default(),
             known: Mutex::default(),
         }
@@ -46,6 +48,24 @@ impl Host {
 
     fn known(&self) -> MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Whether it is used only while no other host is usable.
+    pub(super) fn is_standby(&self) -> bool {
+        self.standby
+    }
+
+    /// Whether it may be expected to take something.
+    pub(super) fn is_usable(&self) -> bool {
+        let known = self.known();
+        match known.endpoints.is_empty() {
+            true => known.error.is_none(),
+            false => known.endpoints.iter().any(|endpoint| endpoint.is_usable()),
+        }
     }
 
     pub(super) fn endpoints(&self) -> Vec<Arc<Endpoint>> {
@@ -133,14 +153,17 @@ impl Host {
         {
             tracing::warn!(queue = %work.queue, host = self.name, endpoint = %address, "{warning}");
         }
-        Endpoint::new(
+        let mut endpoint = Endpoint::new(
             work.queue.clone(),
             self.name.clone(),
             self.target(work, address),
             &work.timing,
             work.stop.child_token(),
             self.refresh.clone(),
-        )
+        );
+        endpoint.standby = self.standby;
+        endpoint.set_duty(work.duty(self, &address));
+        endpoint
     }
 
     fn target(&self, work: &Work, address: SocketAddr) -> Target {

@@ -110,7 +110,7 @@ impl Lane {
                     self.settle(in_hand, Err(unknown)).await;
                 }
             }
-            Reason::Expired => drop(wire),
+            Reason::Expired | Reason::OffDuty => drop(wire),
             Reason::Suspect(lease, treatment) => {
                 self.wire = Some(wire);
                 self.try_suspect(lease, treatment).await;
@@ -177,14 +177,31 @@ impl Lane {
     /// takes.
     async fn take_wire(&mut self) -> Result<Wire, Stopped> {
         loop {
+            self.on_duty().await?;
             if let Some(wire) = self.try_wire().await? {
                 return Ok(wire);
             }
         }
     }
 
-    /// As [`Lane::take_wire`], one try.
+    async fn on_duty(&mut self) -> Result<(), Stopped> {
+        if !self.endpoint.is_on_duty() {
+            self.wire = None;
+            self.link.shows(LinkState::Idle);
+        }
+        let stop = &self.endpoint.stop;
+        stop.run_until_cancelled(self.endpoint.duty_is(true))
+            .await
+            .ok_or(Stopped)
+    }
+
+    /// As [`Lane::take_wire`], one try; `None` off duty, too.
     pub(super) async fn try_wire(&mut self) -> Result<Option<Wire>, Stopped> {
+        if !self.endpoint.is_on_duty() {
+            self.wire = None;
+            self.link.shows(LinkState::Idle);
+            return Ok(None);
+        }
         if let Some(mut wire) = self.wire.take()
             && wire.is_open()
         {
@@ -200,6 +217,9 @@ impl Lane {
 
     async fn open(&self) -> Option<Wire> {
         sleep_until(self.endpoint.due()).await;
+        if !self.endpoint.is_on_duty() {
+            return None;
+        }
         let wire = Wire::open(&self.work, &self.endpoint).await?;
         self.link.shows(LinkState::Open);
         Some(wire)

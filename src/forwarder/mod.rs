@@ -19,13 +19,14 @@
 //! | the same batches break again and again | set `aside`, others go first; `suspects` decides whether an event is to blame |
 //! | dead letters cannot be kept | the batch waits; it is not acknowledged |
 //! | spool cannot be read | logged; tried again with backoff |
+//! | held by a person, or standby and not needed | connections finish and close; see `duty` |
 //! | stop | nothing more is leased; what is in hand has 10 s to be confirmed, else it goes back |
 //!
 //! Memory: leases are held, payloads are not; each connection has one buffer of
 //! about the largest batch.
 //!
 //! The rooms: `host` (name to addresses), `endpoint` (what the connections to one
-//! address share), `connection`, `connect`, `vigil` (sockets and patience); `lane`
+//! address share), `duty` (which of them are to send), `connection`, `connect`, `vigil` (sockets and patience); `lane`
 //! and `ordered` (who sends when), `leasing` and `fill` (lease, encode, write),
 //! `in_hand` and `covered` (leases and their settlement); `suspects`, `alone`,
 //! `aside`, `bisect` (poison).
@@ -54,6 +55,7 @@ mod bisect;
 mod connect;
 mod connection;
 mod covered;
+mod duty;
 mod endpoint;
 mod fill;
 mod host;
@@ -90,9 +92,11 @@ mod tests;
 
 use std::sync::Arc;
 
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+pub use duty::Held;
 pub use status::{EndpointState, EndpointStatus, HostStatus, Status};
 
 use crate::batch::QueueName;
@@ -100,11 +104,34 @@ use crate::config::Output;
 use crate::dead_letter::DeadLetters;
 use crate::spool::Spool;
 use crate::tls;
+use duty::Orders;
 use host::Host;
 use suspects::Suspects;
 use timing::Timing;
 use wire::Terms;
 use work::Work;
+
+/// Where the batches of a queue go.
+#[derive(Debug, Clone)]
+pub struct Route {
+    /// The settings.
+    pub output: Output,
+    /// Loaded from `output.tls`.
+    pub tls: Option<tls::Client>,
+    /// What a person holds, now and later.
+    pub held: watch::Receiver<Held>,
+}
+
+impl Route {
+    /// To `output`, without TLS, and nobody ever holds it.
+    pub fn plain(output: Output) -> Self {
+        Self {
+            output,
+            tls: None,
+            held: watch::channel(Held::default()).1,
+        }
+    }
+}
 
 /// Sends the batches of one queue. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -115,35 +142,36 @@ pub struct Forwarder {
 
 impl Forwarder {
     /// Starts to send what `spool` holds for `queue`, in tasks of its own, until
-    /// `stop`. `tls` was loaded from `output.tls`. Never fails: hosts that are not there are waited for.
+    /// `stop`. Never fails: hosts that are not there are waited for.
     pub fn start(
         queue: QueueName,
-        output: Output,
-        tls: Option<tls::Client>,
+        route: Route,
         spool: Spool,
         letters: DeadLetters,
         stop: CancellationToken,
     ) -> Self {
-        Self::start_with(queue, output, tls, spool, letters, stop, Timing::default())
+        Self::start_with(queue, route, spool, letters, stop, Timing::default())
     }
 
     fn start_with(
         queue: QueueName,
-        output: Output,
-        tls: Option<tls::Client>,
+        route: Route,
         spool: Spool,
         letters: DeadLetters,
         stop: CancellationToken,
         timing: Timing,
     ) -> Self {
-        let hosts = output.hosts.iter().cloned().map(Host::new).map(Arc::new);
+        let Route { output, tls, held } = route;
+        let primary = output.hosts.iter().map(|name| Host::new(name, false));
+        let standby = output.standby.iter().map(|name| Host::new(name, true));
         let forwarder = Self {
-            hosts: hosts.collect(),
+            hosts: primary.chain(standby).map(Arc::new).collect(),
             work: Arc::new(Work {
                 terms: Terms::of(&queue, &output, &timing),
                 queue,
                 output,
                 tls,
+                orders: Orders::new(held),
                 spool,
                 letters,
                 timing,
@@ -169,6 +197,7 @@ impl Forwarder {
         for host in self.hosts.iter() {
             tasks.spawn(host.clone().run(self.work.clone()));
         }
+        tasks.spawn(duty::keep(self.work.clone(), self.hosts.to_vec()));
         tasks.spawn(aside::give_back_at_stop(self.work.clone()));
         tasks.close();
         tokio::spawn(limit_drain(self.work.clone()));

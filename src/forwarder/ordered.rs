@@ -15,6 +15,7 @@ use super::work::Work;
 pub(super) async fn run(work: Arc<Work>, hosts: Vec<Arc<Host>>) {
     let mut courier = Courier {
         lane: None,
+        since: Instant::now(),
         next: Instant::now(),
         work,
         hosts,
@@ -27,13 +28,15 @@ struct Courier {
     work: Arc<Work>,
     hosts: Vec<Arc<Host>>,
     lane: Option<Lane>,
+    /// When the lane was chosen.
+    since: Instant,
     /// When the next stretch may begin: see [`super::wire::Terms::pace`].
     next: Instant,
 }
 
 impl Courier {
     async fn step(&mut self) -> Result<(), Stopped> {
-        if !self.lane.as_ref().is_some_and(is_well) {
+        if !self.lane.as_ref().is_some_and(is_well) || self.may_go_home() {
             self.choose().await?;
         }
         let Some(lane) = &mut self.lane else {
@@ -54,12 +57,21 @@ impl Courier {
         !self.work.stop.is_cancelled() && self.lane.as_ref().is_some_and(address_stops)
     }
 
-    /// Takes the next address that is due, or else the first that will be.
+    /// Whether it has been with a standby host for so long that the others are worth
+    /// another try. One that drops packets costs the queue the time of a connect.
+    fn may_go_home(&self) -> bool {
+        let is_away = |lane: &Lane| lane.endpoint.standby;
+        self.lane.as_ref().is_some_and(is_away) && self.since.elapsed() > self.work.timing.alive
+    }
+
+    /// Takes the next address that is due, standby ones last, or else the first that
+    /// will be.
     async fn choose(&mut self) -> Result<(), Stopped> {
         let endpoints: Vec<Arc<Endpoint>> = self
             .hosts
             .iter()
             .flat_map(|host| host.endpoints())
+            .filter(|endpoint| endpoint.is_on_duty())
             .collect();
         let Some(endpoint) = next_after(self.lane.take(), &endpoints) else {
             let pause = sleep(self.work.timing.backoff.0);
@@ -71,12 +83,14 @@ impl Courier {
                 .ok_or(Stopped);
         };
         self.lane = Some(Lane::new(self.work.clone(), endpoint));
+        self.since = Instant::now();
         Ok(())
     }
 }
 
 fn is_well(lane: &Lane) -> bool {
-    !lane.endpoint.is_failing() && !lane.endpoint.stop.is_cancelled()
+    let endpoint = &lane.endpoint;
+    !endpoint.is_failing() && !endpoint.stop.is_cancelled() && endpoint.is_on_duty()
 }
 
 fn next_after(left: Option<Lane>, endpoints: &[Arc<Endpoint>]) -> Option<Arc<Endpoint>> {
@@ -90,6 +104,6 @@ fn next_after(left: Option<Lane>, endpoints: &[Arc<Endpoint>]) -> Option<Arc<End
     after
         .iter()
         .chain(before)
-        .min_by_key(|endpoint| endpoint.due().max(now))
+        .min_by_key(|endpoint| (endpoint.due().max(now), endpoint.standby))
         .cloned()
 }

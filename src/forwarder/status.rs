@@ -60,4 +60,8 @@ pub enum EndpointState {
     /// connection that we half-closed: `confirm = "close"`
     /// cannot work with it, and nothing is sent.
     Unsuitable,
+    /// A person holds it, or its queue: nothing is sent.
+    Held,
+    /// It is a standby host, and not needed.
+    Standby,
 }

@@ -5,6 +5,7 @@ use tokio_util::task::TaskTracker;
 
 use super::aside::Aside;
 use super::covered::Covered;
+use super::duty::Orders;
 use super::suspects::Suspects;
 use super::timing::Timing;
 use super::wire::Terms;
@@ -20,6 +21,7 @@ pub(super) struct Work {
     pub(super) queue: QueueName,
     pub(super) output: Output,
     pub(super) tls: Option<tls::Client>,
+    pub(super) orders: Orders,
     pub(super) terms: Terms,
     pub(super) spool: Spool,
     pub(super) letters: DeadLetters,

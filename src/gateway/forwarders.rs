@@ -1,20 +1,22 @@
 //! The forwarders, one a queue, and their exchange while the gateway runs.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio_util::sync::CancellationToken;
 
+use super::holds::Holds;
 use crate::batch::QueueName;
 use crate::config::{Config, Output};
 use crate::dead_letter::DeadLetters;
-use crate::forwarder::{Forwarder, Status};
+use crate::forwarder::{Forwarder, Route, Status};
 use crate::spool::Spool;
 use crate::tls::{self, TlsError};
 
 pub(super) struct Forwarders {
     spool: Spool,
     letters: DeadLetters,
+    holds: Arc<Holds>,
     /// Ends all of them.
     closing: CancellationToken,
     running: Mutex<BTreeMap<QueueName, Running>>,
@@ -35,11 +37,13 @@ impl Forwarders {
         config: &Config,
         spool: &Spool,
         letters: &DeadLetters,
+        holds: &Arc<Holds>,
         closing: &CancellationToken,
     ) -> Result<Self, TlsError> {
         let forwarders = Self {
             spool: spool.clone(),
             letters: letters.clone(),
+            holds: holds.clone(),
             closing: closing.clone(),
             running: Mutex::default(),
         };
@@ -99,8 +103,11 @@ impl Forwarders {
         let stop = self.closing.child_token();
         let forwarder = Forwarder::start(
             queue.clone(),
-            output.clone(),
-            tls.clone(),
+            Route {
+                output: output.clone(),
+                tls: tls.clone(),
+                held: self.holds.subscribe(),
+            },
             self.spool.clone(),
             self.letters.clone(),
             stop.clone(),

@@ -19,6 +19,7 @@
 
 mod descriptors;
 mod forwarders;
+mod holds;
 mod listeners;
 mod marker;
 mod observe;
@@ -39,6 +40,8 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
 use forwarders::Forwarders;
+use holds::Holds;
+pub use holds::HoldsError;
 pub use listeners::BindError;
 use listeners::Listeners;
 pub use marker::LeftBehind;
@@ -101,6 +104,9 @@ pub enum StartError {
     /// The files of an output's TLS cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// What is held cannot be read.
+    #[error(transparent)]
+    Holds(#[from] HoldsError),
     /// The spool or the dead letters do not open.
     #[error("cannot open the {what} in {}: {error}", folder.display())]
     Open {
@@ -142,11 +148,14 @@ impl Gateway {
             watch,
         } = open(config.clone()).await?;
         let closing = CancellationToken::new();
-        let forwarders = Arc::new(Forwarders::start(&config, &spool, &letters, &closing)?);
+        let holds = Arc::new(Holds::open(&config.data_dir)?);
+        let forwarders = Forwarders::start(&config, &spool, &letters, &holds, &closing)?;
+        let forwarders = Arc::new(forwarders);
         shared.opened(Stages {
             spool: spool.clone(),
             letters: letters.clone(),
             forwarders: forwarders.clone(),
+            holds,
             watch: watch.clone(),
         });
         let gateway = Self {
@@ -236,11 +245,15 @@ impl Gateway {
 }
 
 async fn serve_admin(listener: TcpListener, shared: Arc<Shared>, end: CancellationToken) {
-    let (pulse, tokens) = (shared.clone(), shared.clone());
+    let (pulse, tokens, holds) = (shared.clone(), shared.clone(), shared.clone());
     let metrics = shared.metrics();
     let admin = admin::Admin {
         status: Box::new(move || shared.status()),
         since_last_tick: Box::new(move || pulse.since_last_tick()),
+        hold: Box::new(move |name, hold| {
+            let holds = holds.clone();
+            Box::pin(async move { holds.hold(&name, hold).await })
+        }),
         metrics,
         token: Box::new(move || tokens.config().admin.token.clone()),
     };

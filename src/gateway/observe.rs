@@ -1,5 +1,6 @@
 //! What a gateway says about itself, put together from its stages.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -8,8 +9,9 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 
 use super::forwarders::Forwarders;
+use super::holds::Holds;
 use super::watch::Watch;
-use crate::admin::Metrics;
+use crate::admin::{HoldError, Metrics};
 use crate::batch::UnixMillis;
 use crate::config::{Config, SpoolKind, fleeting};
 use crate::dead_letter::{DeadLetterStats, DeadLetters};
@@ -25,6 +27,7 @@ pub(super) struct Stages {
     pub(super) spool: Spool,
     pub(super) letters: DeadLetters,
     pub(super) forwarders: Arc<Forwarders>,
+    pub(super) holds: Arc<Holds>,
     pub(super) watch: Option<Arc<Watch>>,
 }
 
@@ -139,6 +142,36 @@ impl Shared {
             redis: watch.map(|watch| watch.status()),
             dead_letters: letters,
         }
+    }
+
+    /// Holds what has this name, or resumes it; all that is held then.
+    pub(super) async fn hold(&self, name: &str, hold: bool) -> Result<Vec<String>, HoldError> {
+        let stages = self.stages.get().ok_or(HoldError::Starting)?;
+        let held = stages.holds.subscribe().borrow().clone();
+        let known = self.names(stages);
+        if hold && !known.iter().any(|known| known == name) {
+            let name = name.to_owned();
+            return Err(HoldError::Unknown { name, known });
+        }
+        if !hold && !held.names().contains(name) {
+            return Err(HoldError::NotHeld(name.to_owned()));
+        }
+        let held = stages.holds.change(name, hold).await;
+        let held = held.map_err(HoldError::NotKept)?;
+        Ok(held.names().iter().cloned().collect())
+    }
+
+    /// What can be held: queues, hosts and the addresses behind them.
+    fn names(&self, stages: &Stages) -> Vec<String> {
+        let mut names = BTreeSet::new();
+        for forwarder in stages.forwarders.status() {
+            names.insert(forwarder.queue.to_string());
+            for host in forwarder.hosts {
+                names.extend(host.endpoints.iter().map(|e| e.address.to_string()));
+                names.insert(host.host);
+            }
+        }
+        names.into_iter().collect()
     }
 
     fn warnings(&self, config: &Config) -> impl Iterator<Item = String> {
@@ -268,5 +301,7 @@ fn state(state: EndpointState) -> &'static str {
         EndpointState::Blocked => "blocked",
         EndpointState::BackingOff => "unreachable",
         EndpointState::Unsuitable => "unsuitable",
+        EndpointState::Held => "held",
+        EndpointState::Standby => "standby",
     }
 }

@@ -23,7 +23,7 @@ const REFUSAL: Duration = Duration::from_millis(300);
 pub(super) async fn check(config: &Config) -> Vec<Finding> {
     let mut found = Vec::new();
     for (name, queue) in &config.queues {
-        for host in &queue.output.hosts {
+        for host in queue.output.all_hosts() {
             let title = format!("queues.{name}.output: {host}");
             found.extend(check_host(&title, host, &queue.output).await);
         }

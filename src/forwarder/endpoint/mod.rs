@@ -9,13 +9,14 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{Mutex as Gate, Notify};
+use tokio::sync::{Mutex as Gate, Notify, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::backoff::Backoff;
 use super::connect::{ConnectError, Target, connect};
 use super::connection::Connection;
+use super::duty::{Duty, STANDBY_AFTER};
 use super::outcome::Unknown;
 use super::status::{EndpointState, EndpointStatus};
 use super::timing::Timing;
@@ -29,6 +30,7 @@ pub(super) struct Endpoint {
     /// `host:port` as configured.
     host: String,
     pub(super) address: SocketAddr,
+    pub(super) standby: bool,
     target: Target,
     /// `address` as text: the label of its metrics.
     pub(super) label: String,
@@ -41,6 +43,7 @@ pub(super) struct Endpoint {
     /// Asks for the name to be resolved again.
     refresh: Arc<Notify>,
     takes_at_most: AtomicUsize,
+    duty: watch::Sender<Duty>,
     state: Mutex<State>,
 }
 
@@ -48,6 +51,7 @@ pub(super) struct Endpoint {
 struct State {
     /// By number; a place whose [`Link`] is gone is given away again.
     links: Vec<Option<LinkState>>,
+    duty: Duty,
     shown: EndpointState,
     since: UnixMillis,
     last_error: Option<String>,
@@ -146,6 +150,7 @@ impl Endpoint {
             queue,
             host,
             address: target.address,
+            standby: false,
             label: target.address.to_string(),
             target,
             gate: Gate::new(()),
@@ -153,6 +158,7 @@ impl Endpoint {
             stop,
             refresh,
             takes_at_most: AtomicUsize::new(usize::MAX),
+            duty: watch::Sender::new(Duty::Active),
             state: Mutex::new(State::new(timing)),
         }
     }
@@ -195,6 +201,33 @@ impl Endpoint {
     /// Whether it failed, and nothing was confirmed since.
     pub(super) fn is_failing(&self) -> bool {
         self.state().failures.failures() > 0
+    }
+
+    /// Says whether it is to send. Who does it already finishes.
+    pub(super) fn set_duty(&self, duty: Duty) {
+        let mut state = self.state();
+        if std::mem::replace(&mut state.duty, duty) != duty {
+            state.show();
+            self.duty.send_replace(duty);
+        }
+    }
+
+    pub(super) fn is_on_duty(&self) -> bool {
+        *self.duty.borrow() == Duty::Active
+    }
+
+    /// Waits until it is to send (`true`), or no more (`false`). Cancel safe.
+    pub(super) async fn duty_is(&self, active: bool) {
+        let mut duty = self.duty.subscribe();
+        let is = |duty: &Duty| (*duty == Duty::Active) == active;
+        // It ends with an error only when the sender, `self`, is gone.
+        let _ = duty.wait_for(is).await;
+    }
+
+    /// Whether it may be expected to take something.
+    pub(super) fn is_usable(&self) -> bool {
+        let state = self.state();
+        state.duty != Duty::Held && state.failures.failures() < STANDBY_AFTER
     }
 
     /// It takes connections, and keeps to its protocol.
@@ -383,6 +416,7 @@ impl State {
     fn new(timing: &Timing) -> Self {
         Self {
             links: Vec::new(),
+            duty: Duty::Active,
             shown: EndpointState::Connecting,
             since: UnixMillis::now(),
             last_error: None,
@@ -413,7 +447,14 @@ impl State {
     /// Derives what is shown from what is.
     fn show(&mut self) {
         let refuted = self.proof == Proof::Refuted;
-        let shown = if refuted && !self.fit {
+        let busy =
+            |link: &Option<LinkState>| matches!(link, Some(LinkState::Open | LinkState::Blocked));
+        let shown = if self.duty != Duty::Active && !self.links.iter().any(busy) {
+            match self.duty {
+                Duty::Held => EndpointState::Held,
+                _ => EndpointState::Standby,
+            }
+        } else if refuted && !self.fit {
             EndpointState::Unsuitable
         } else if refuted || self.links.contains(&Some(LinkState::Blocked)) {
             EndpointState::Blocked

@@ -3,6 +3,7 @@
 mod aside;
 mod delivery;
 mod drain;
+mod duty;
 mod failures;
 mod http;
 mod leasing;
@@ -17,12 +18,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tempfile::TempDir;
+use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::logstash::{DEADLINE, Logstash, Script};
 use super::timing::Timing;
-use super::{EndpointState, EndpointStatus, Forwarder};
+use super::{EndpointState, EndpointStatus, Forwarder, Held, Route};
 use crate::batch::{Batch, BatchId, QueueName, UnixMillis};
 use crate::config::{Confirm, Output, Protocol};
 use crate::dead_letter::DeadLetters;
@@ -38,6 +40,7 @@ struct Queue {
     letters: DeadLetters,
     output: Output,
     timing: Timing,
+    held: watch::Sender<Held>,
     stop: CancellationToken,
     forwarder: Option<Forwarder>,
     /// Number of the next event.
@@ -56,6 +59,7 @@ impl Queue {
                 ..Output::default()
             },
             timing: quick(),
+            held: watch::Sender::default(),
             stop: CancellationToken::new(),
             forwarder: None,
             next: 0,
@@ -85,8 +89,11 @@ impl Queue {
     fn start(&mut self) {
         self.forwarder = Some(Forwarder::start_with(
             QueueName::default(),
-            self.output.clone(),
-            tls::Client::load(&self.output.tls).expect("files"),
+            Route {
+                output: self.output.clone(),
+                tls: tls::Client::load(&self.output.tls).expect("files"),
+                held: self.held.subscribe(),
+            },
             self.spool.clone(),
             self.letters.clone(),
             self.stop.clone(),
