@@ -12,7 +12,7 @@ use anyhow::ensure;
 use crate::process::{Subject, free_address};
 use crate::scenario::{Input, Output, Scenario};
 use crate::sink::{SendTimes, Sink};
-use crate::subject::gateway_command;
+use crate::subject::{Settings, gateway_command};
 use crate::{affinity, confirm, generate, measure};
 
 /// `loadtest backlog`
@@ -31,20 +31,12 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     affinity::move_to(affinity::LOAD);
     let folder = tempfile::tempdir()?;
     let (input, admin, away) = (free_address()?, free_address()?, free_address()?);
-    let command = || {
-        let (gateway, place) = (&options.gateway, folder.path());
-        gateway_command(
-            gateway,
-            place,
-            Input::GrpcStream,
-            Output::JsonLines,
-            input,
-            admin,
-            away,
-        )
-    };
     let log = folder.path().join("gateway.log");
     let scenario = scenario(options.events);
+    let command = || {
+        let settings = Settings::usual(scenario.input, input, admin, away);
+        gateway_command(&options.gateway, folder.path(), &settings)
+    };
     let times = Arc::new(SendTimes::new(scenario.events, scenario.batch_events));
 
     let mut gateway = Subject::start(command()?, &log)?;
@@ -84,13 +76,16 @@ fn scenario(events: u64) -> Scenario {
     Scenario {
         name: "backlog".into(),
         input: Input::GrpcStream,
-        output: Output::JsonLines,
         clients: 4,
         batch_events: 500,
         event_bytes: 300,
         in_flight: 8,
         events: events.div_ceil(2000) * 2000,
         rate: None,
+        varied: false,
+        output: Output::JsonLines,
+        redis: None,
+        beside: None,
     }
 }
 

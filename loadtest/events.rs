@@ -1,6 +1,12 @@
 //! The events that are sent: log lines of a given length, each with its number.
 //! A batch is written once and renumbered in place for each send, so that the
 //! generator does not become what is measured.
+//!
+//! Events that differ by their numbers alone are what a gateway is compared with relays
+//! by. Where the spool compresses they would flatter it, so there they are varied: ids,
+//! addresses and texts that do not repeat within a batch.
+
+use crate::scenario::Scenario;
 
 /// What stands before the number of an event, in the event and at the sink.
 pub(crate) const SEQUENCE_KEY: &[u8] = b"\"seq\":\"";
@@ -16,16 +22,32 @@ pub(crate) struct Block {
 }
 
 impl Block {
-    /// A block of `events` events of `event_bytes` bytes each.
+    /// The block of a batch of `scenario`.
+    pub(crate) fn of(scenario: &Scenario) -> Self {
+        let (events, event_bytes) = (scenario.batch_events, scenario.event_bytes);
+        if !scenario.varied {
+            return Self::new(events, event_bytes);
+        }
+        let mut random = fastrand::Rng::with_seed(11);
+        let lines = (0..events).map(|_| varied_line(event_bytes, &mut random));
+        Self::from_lines(lines.collect())
+    }
+
+    /// A block of `events` events of `event_bytes` bytes each, all alike.
     pub(crate) fn new(events: usize, event_bytes: usize) -> Self {
-        let line = line(event_bytes);
-        let digits_at = memchr::memmem::find(&line, SEQUENCE_KEY)
+        Self::from_lines(vec![line(event_bytes); events])
+    }
+
+    /// All of the same length, with the number at the same place.
+    fn from_lines(lines: Vec<Vec<u8>>) -> Self {
+        let first = lines.first().expect("invariant: no batch is empty");
+        let digits_at = memchr::memmem::find(first, SEQUENCE_KEY)
             .expect("invariant: every line has a number")
             + SEQUENCE_KEY.len();
         Self {
-            bytes: line.repeat(events),
-            line: line.len(),
+            line: first.len(),
             digits_at,
+            bytes: lines.concat(),
         }
     }
 
@@ -52,6 +74,36 @@ fn line(event_bytes: usize) -> Vec<u8> {
     let words = "order accepted and handed to payment after validation of the basket ";
     let mut line = head.into_bytes();
     line.extend(words.bytes().cycle().take(filler));
+    line.extend_from_slice(b"\"}\n");
+    line
+}
+
+const WORDS: [&str; 12] = [
+    "order", "payment", "timeout", "user", "cache", "session", "retry", "shard", "failed",
+    "accepted", "customer", "upstream",
+];
+
+fn varied_line(event_bytes: usize, random: &mut fastrand::Rng) -> Vec<u8> {
+    let service = WORDS[random.usize(..WORDS.len())];
+    let path = WORDS[random.usize(..WORDS.len())];
+    let (id, host, micros) = (
+        random.u128(..),
+        random.u16(..),
+        random.u32(100_000..1_000_000),
+    );
+    let [a, b] = [random.u8(100..), random.u8(100..)];
+    let head = format!(
+        "{{\"@timestamp\":\"2026-11-21T20:53:00.{micros}Z\",\"seq\":\"{:012}\",\"service\":\"{service}\",\
+         \"trace\":\"{id:032x}\",\"host\":{{\"name\":\"web-{host}\",\"ip\":\"10.1.{a}.{b}\"}},\"status\":200,\
+         \"duration_us\":{micros},\"path\":\"/v1/{path}/{host}\",\"message\":\"",
+        0
+    );
+    let mut line = head.into_bytes();
+    while line.len() + 2 < event_bytes {
+        line.extend_from_slice(WORDS[random.usize(..WORDS.len())].as_bytes());
+        line.push(b' ');
+    }
+    line.truncate(event_bytes.saturating_sub(2));
     line.extend_from_slice(b"\"}\n");
     line
 }

@@ -13,6 +13,7 @@ mod generate;
 mod ghz;
 mod measure;
 mod process;
+mod redis;
 mod relay;
 mod report;
 mod run;

@@ -15,13 +15,18 @@ pub(crate) struct Subject(Child);
 
 impl Subject {
     /// Starts `command` on the subject's core, its messages in `log`.
-    pub(crate) fn start(mut command: Command, log: &Path) -> anyhow::Result<Self> {
+    pub(crate) fn start(command: Command, log: &Path) -> anyhow::Result<Self> {
+        Self::start_on(affinity::SUBJECT, command, log)
+    }
+
+    /// Starts `command` on `core`, its messages in `log`.
+    pub(crate) fn start_on(core: usize, mut command: Command, log: &Path) -> anyhow::Result<Self> {
         let log = std::fs::File::create(log)?;
         command
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log);
-        affinity::move_to(affinity::SUBJECT);
+        affinity::move_to(core);
         let child = command
             .spawn()
             .with_context(|| format!("cannot start {command:?}"));

@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, ensure};
 use hdrhistogram::Histogram;
 
-use crate::affinity;
 use crate::measure::measure;
 use crate::report::{self, Report};
 use crate::scenario::{Input, Output, Scenario};
 use crate::subject::What;
+use crate::{affinity, redis};
 
 /// `loadtest run`
 #[derive(clap::Args)]
@@ -37,19 +37,20 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     ensure!(options.repeat > 0, "--repeat must be at least 1");
     let mut report = Report::new(affinity::has_both());
     affinity::move_to(affinity::LOAD);
-    for path in scenario_files(options)? {
-        let scenario = Scenario::read(&path)?;
-        for round in 1..=options.repeat {
-            for what in subjects(&scenario) {
+    let scenarios = scenarios(options)?;
+    // Round by round, so that what is compared was measured soon after one another.
+    for round in 1..=options.repeat {
+        for scenario in &scenarios {
+            for what in subjects(scenario) {
                 eprintln!(
                     "{} through {} ({round} of {})",
                     scenario.name,
                     what.name(),
                     options.repeat
                 );
-                let figures = measure(&scenario, what, &options.gateway)
+                let figures = measure(scenario, what, &options.gateway)
                     .with_context(|| format!("{} through {}", scenario.name, what.name()))?;
-                report.add(&scenario, what, figures);
+                report.add(scenario, what, figures);
             }
         }
     }
@@ -58,6 +59,27 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
         report::write(&report, folder)?;
     }
     Ok(())
+}
+
+/// Those that this machine can run.
+fn scenarios(options: &Options) -> anyhow::Result<Vec<Scenario>> {
+    let files = scenario_files(options)?;
+    let mut scenarios = files
+        .iter()
+        .map(|path| Scenario::read(path))
+        .collect::<anyhow::Result<Vec<_>>>()?;
+    if !redis::is_installed() {
+        scenarios.retain(|scenario| {
+            if scenario.redis.is_some() {
+                eprintln!(
+                    "{}: skipped, because redis-server or redis-benchmark is not installed",
+                    scenario.name
+                );
+            }
+            scenario.redis.is_none()
+        });
+    }
+    Ok(scenarios)
 }
 
 fn scenario_files(options: &Options) -> anyhow::Result<Vec<PathBuf>> {

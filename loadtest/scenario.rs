@@ -30,6 +30,24 @@ pub(crate) struct Scenario {
     pub(crate) events: u64,
     /// Events a second, in all; absent: as fast as answers come.
     pub(crate) rate: Option<u64>,
+    /// Whether the events of a batch differ by more than their numbers.
+    #[serde(default)]
+    pub(crate) varied: bool,
+    /// Batches wait in a Redis; absent: in the journal.
+    pub(crate) redis: Option<Redis>,
+    /// Another scenario, whose CPU time this one's is held against.
+    pub(crate) beside: Option<String>,
+}
+
+/// A Redis that is started for the scenario, and what the gateway is told of it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Redis {
+    /// When Redis syncs its file: `always`, `everysec` or `no`.
+    pub(crate) appendfsync: String,
+    /// Settings of `[spool.redis]` other than the defaults.
+    #[serde(default)]
+    pub(crate) settings: toml::Table,
 }
 
 fn default_event_bytes() -> usize {

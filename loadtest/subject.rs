@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::process::free_address;
-use crate::scenario::{Input, Output};
+use crate::scenario::{Input, Output, Redis};
 
 /// What is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,20 +29,48 @@ impl What {
     }
 }
 
-/// The gateway as anybody would run it: only addresses and folder are set.
+/// What the gateway is told.
+pub(crate) struct Settings<'s> {
+    /// The receiver that listens on `listen`.
+    pub(crate) input: Input,
+    pub(crate) listen: SocketAddr,
+    pub(crate) admin: SocketAddr,
+    pub(crate) output: Output,
+    pub(crate) sink: SocketAddr,
+    /// Where the scenario's Redis is.
+    pub(crate) redis: Option<(&'s Redis, SocketAddr)>,
+}
+
+impl Settings<'_> {
+    /// The ones that any scenario without a word of its own has.
+    pub(crate) fn usual(
+        input: Input,
+        listen: SocketAddr,
+        admin: SocketAddr,
+        sink: SocketAddr,
+    ) -> Self {
+        Self {
+            input,
+            listen,
+            admin,
+            output: Output::JsonLines,
+            sink,
+            redis: None,
+        }
+    }
+}
+
+/// The gateway as anybody would run it: only addresses, folder, and what the scenario
+/// is about are set.
 pub(crate) fn gateway_command(
     program: &Path,
     folder: &Path,
-    input: Input,
-    output: Output,
-    listen: SocketAddr,
-    admin: SocketAddr,
-    sink: SocketAddr,
+    settings: &Settings<'_>,
 ) -> anyhow::Result<Command> {
     let unused = free_address;
     let at = |wanted: &[Input]| {
-        if wanted.contains(&input) {
-            Ok(listen)
+        if wanted.contains(&settings.input) {
+            Ok(settings.listen)
         } else {
             unused()
         }
@@ -53,19 +81,31 @@ pub(crate) fn gateway_command(
          [receivers.http]\nlisten = \"{}\"\n\
          [receivers.tcp.default]\nlisten = \"{}\"\n\
          [admin]\nlisten = \"{}\"\n\
-         [queues.logstash.output]\nprotocol = \"{}\"\nhosts = [\"{sink}\"]\n",
+         [queues.logstash.output]\nhosts = [\"{}\"]\nprotocol = \"{}\"\n{}",
         folder.join("data"),
         at(&[Input::GrpcStream, Input::GrpcUnary])?,
         at(&[Input::Http])?,
         at(&[Input::Tcp])?,
-        admin,
-        output.protocol(),
+        settings.admin,
+        settings.sink,
+        settings.output.protocol(),
+        spool(settings)?,
     );
     let file = folder.join("stashgate.toml");
     std::fs::write(&file, config)?;
     let mut command = Command::new(program);
     command.arg("run").arg("--config").arg(file);
     Ok(command)
+}
+
+fn spool(settings: &Settings<'_>) -> anyhow::Result<String> {
+    let Some((redis, address)) = settings.redis else {
+        return Ok(String::new());
+    };
+    let more = toml::to_string(&redis.settings)?;
+    Ok(format!(
+        "[spool]\nkind = \"redis\"\n[spool.redis]\nurl = \"redis://{address}\"\n{more}"
+    ))
 }
 
 pub(crate) fn relay_command(

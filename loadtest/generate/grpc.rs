@@ -35,7 +35,7 @@ fn request(block: &mut Block, due: Due) -> AppendRequest {
 pub(crate) async fn stream(mut client: Client) -> anyhow::Result<Answers> {
     let mut service = connect(&client).await?;
     let batch_events = client.scenario.batch_events;
-    let mut block = Block::new(batch_events, client.scenario.event_bytes);
+    let mut block = Block::of(&client.scenario);
     let room = Arc::new(Semaphore::new(client.scenario.in_flight));
     let unanswered: Arc<Mutex<HashMap<u64, Due>>> = Arc::default();
     let (requests, outgoing) = mpsc::channel(client.scenario.in_flight);
@@ -74,7 +74,7 @@ pub(crate) async fn stream(mut client: Client) -> anyhow::Result<Answers> {
 pub(crate) async fn unary(mut client: Client) -> anyhow::Result<Answers> {
     let mut service = connect(&client).await?;
     let batch_events = client.scenario.batch_events as u64;
-    let mut block = Block::new(client.scenario.batch_events, client.scenario.event_bytes);
+    let mut block = Block::of(&client.scenario);
     let mut answers = Answers::new()?;
     while let Some(due) = client.pace.next().await {
         client.times.sent(due.first_event, due.at);

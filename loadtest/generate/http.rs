@@ -17,7 +17,7 @@ pub(crate) async fn post(mut client: Client) -> anyhow::Result<Answers> {
         hyper::client::conn::http1::handshake(TokioIo::new(socket)).await?;
     tokio::spawn(connection);
     let batch_events = client.scenario.batch_events as u64;
-    let mut block = Block::new(client.scenario.batch_events, client.scenario.event_bytes);
+    let mut block = Block::of(&client.scenario);
     let mut answers = Answers::new()?;
     while let Some(due) = client.pace.next().await {
         client.times.sent(due.first_event, due.at);

@@ -9,7 +9,7 @@ use crate::events::Block;
 
 pub(crate) async fn write(mut client: Client) -> anyhow::Result<Answers> {
     let mut socket = TcpStream::connect(client.to).await?;
-    let mut block = Block::new(client.scenario.batch_events, client.scenario.event_bytes);
+    let mut block = Block::of(&client.scenario);
     let mut answers = Answers::new()?;
     while let Some(due) = client.pace.next().await {
         client.times.sent(due.first_event, due.at);

@@ -19,8 +19,8 @@ use serde::Deserialize;
 use crate::affinity;
 use crate::events::Block;
 use crate::process::{Subject, free_address};
-use crate::scenario::{Input, Output};
-use crate::subject::gateway_command;
+use crate::scenario::Input;
+use crate::subject::{Settings, gateway_command};
 use ids::IdSink;
 use report::{GhzReport, Row};
 
@@ -145,15 +145,8 @@ fn measure(path: &Path, ghz: &Path, gateway: &Path) -> anyhow::Result<Row> {
     let sink = IdSink::start()?;
     let grpc = free_address()?;
     let (place, admin) = (folder.path(), free_address()?);
-    let command = gateway_command(
-        gateway,
-        place,
-        Input::GrpcUnary,
-        Output::JsonLines,
-        grpc,
-        admin,
-        sink.address,
-    )?;
+    let settings = Settings::usual(Input::GrpcUnary, grpc, admin, sink.address);
+    let command = gateway_command(gateway, place, &settings)?;
     let mut subject = Subject::start(command, &folder.path().join("log"))?;
     subject.wait_for(grpc)?;
     let before = subject.usage()?;

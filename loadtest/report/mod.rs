@@ -1,6 +1,7 @@
 //! What a run found: a table for people, JSON for programs, a picture.
 
 mod picture;
+mod redis;
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -9,6 +10,7 @@ use hdrhistogram::Histogram;
 use serde::Serialize;
 
 use crate::confirm::Confirmations;
+use crate::redis::RedisFigures;
 use crate::run::millis;
 use crate::scenario::{Input, Scenario};
 use crate::subject::What;
@@ -29,6 +31,7 @@ pub(crate) struct Figures {
     pub(crate) duplicates: u64,
     pub(crate) missing: u64,
     pub(crate) others_cpu_share: f64,
+    pub(crate) redis: Option<RedisFigures>,
 }
 
 impl Figures {
@@ -73,6 +76,10 @@ pub(crate) struct Summary {
     /// CPU per event over that of the relays, of the same run.
     pub(crate) ratio_to_relay: Option<f64>,
     pub(crate) ratio_to_relay_that_syncs: Option<f64>,
+    /// The name of another scenario, and the CPU per event over that one's.
+    pub(crate) ratio_beside: Option<(String, f64)>,
+    /// What Redis had to do for it.
+    pub(crate) redis: Option<redis::Summary>,
     /// The largest share of a core that other programs took during a round.
     pub(crate) others_cpu_share: f64,
 }
@@ -133,8 +140,19 @@ impl Report {
         let durable = self.cpu_of(What::DurableRelay);
         self.rows
             .iter()
-            .map(|row| row.summary(relay, durable))
+            .map(|row| {
+                let mut summary = row.summary(relay, durable);
+                summary.ratio_beside = self.ratio_beside(row);
+                summary
+            })
             .collect()
+    }
+
+    fn ratio_beside(&self, row: &Row) -> Option<(String, f64)> {
+        let name = row.scenario.beside.as_ref()?;
+        let mut rows = self.rows.iter();
+        let other = rows.find(|r| r.what == row.what && r.scenario.name == *name)?;
+        Some((name.clone(), row.cpu() / other.cpu()))
     }
 
     fn cpu_of(&self, what: What) -> Option<f64> {
@@ -148,6 +166,13 @@ impl Report {
         for row in self.summaries() {
             line(&mut out, &row.cells());
         }
+        for row in self.summaries() {
+            if let Some((other, ratio)) = &row.ratio_beside {
+                let name = &row.scenario;
+                let _ = writeln!(out, "{name}: {ratio:.2} times the CPU time of {other}");
+            }
+        }
+        redis::table(&self.summaries(), &mut out);
         self.warn(&mut out);
         out
     }
@@ -269,6 +294,8 @@ impl Row {
             missing: rounds.iter().map(|round| round.missing).sum(),
             ratio_to_relay: relay.map(|relay| cpu / relay),
             ratio_to_relay_that_syncs: durable.map(|durable| cpu / durable),
+            ratio_beside: None,
+            redis: redis::Summary::of(rounds),
             others_cpu_share: rounds
                 .iter()
                 .map(|r| r.others_cpu_share)
