@@ -134,6 +134,34 @@ fn a_listener_needs_a_queue_that_exists() {
 }
 
 #[test]
+fn the_lumberjack_receiver_needs_a_queue_that_exists_once_it_is_switched_on() {
+    let queue = "receivers.lumberjack.queue=beats";
+    assert_eq!(complaint(&[queue]), "");
+    assert_refused(
+        &[queue, "receivers.lumberjack.enabled=true"],
+        "receivers.lumberjack.queue: there is no queue `beats`; name one of: logstash; or add [queues.beats]",
+    );
+    assert_refused(
+        &[
+            "receivers.lumberjack.enabled=true",
+            "receivers.lumberjack.listen=127.0.0.1:7173",
+        ],
+        "127.0.0.1:7173 clashes with receivers.lumberjack.listen",
+    );
+}
+
+#[test]
+fn compression_is_auto_or_a_level_of_zlib() {
+    let setting = |value: &str| format!("queues.logstash.output.compression={value}");
+    for good in ["auto", "0", "9", "\"3\""] {
+        assert_eq!(complaint(&[&setting(good)]), "", "{good}");
+    }
+    for bad in ["10", "-1", "fast", "true"] {
+        assert_refused(&[&setting(bad)], "it is \"auto\" or a level from 0 to 9");
+    }
+}
+
+#[test]
 fn an_admin_address_off_loopback_needs_a_token_worth_the_name() {
     assert_refused(
         &["admin.listen=0.0.0.0:7170"],

@@ -45,6 +45,7 @@ fn check(bytes: &[u8]) {
         payload_hash: header.payload_hash,
         rejected: header.rejected.clone(),
         own_metadata: header.own_metadata,
+        timestamps: header.timestamps,
         foreign: header.foreign,
     };
     let mut again = Vec::new();

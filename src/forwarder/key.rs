@@ -8,6 +8,8 @@ pub(super) struct Key {
     id: BatchId,
     sequence: u64,
     payload_hash: u64,
+    /// The same bytes sent again under other limits may be other events.
+    events: u32,
 }
 
 impl Key {
@@ -16,6 +18,7 @@ impl Key {
             id: header.id,
             sequence: header.place.sequence,
             payload_hash: header.payload_hash,
+            events: header.events,
         }
     }
 }

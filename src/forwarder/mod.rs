@@ -23,7 +23,7 @@
 //! | stop | nothing more is leased; what is in hand has 10 s to be confirmed, else it goes back |
 //!
 //! Memory: leases are held, payloads are not; each connection has one buffer of
-//! about the largest batch.
+//! about the largest batch; with lumberjack, one of about a window besides.
 //!
 //! The rooms: `host` (name to addresses), `endpoint` (what the connections to one
 //! address share), `duty` (which of them are to send), `connection`, `connect`, `vigil` (sockets and patience); `lane`
