@@ -237,6 +237,8 @@ async fn a_queue_that_is_gone_from_the_settings_is_not_left_behind_in_redis() {
     let one = Setup::new(address, &redis_at(&server, ""));
     let beside = one.start_and_wait().await;
     is_ready(&one).await;
+    let seen = one.status().await["redis"].take();
+    assert!(seen["fault"].is_null(), "{seen}");
     assert_eq!(beside.terminate().await, Some(0));
     assert_eq!(gateway.terminate().await, Some(0));
 

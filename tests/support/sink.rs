@@ -6,8 +6,10 @@
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::thread;
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -17,6 +19,7 @@ pub(crate) struct Sink {
     pub(crate) address: SocketAddr,
     ids: Arc<Mutex<HashMap<u64, String>>>,
     faults: Arc<Mutex<Vec<String>>>,
+    blocked: Arc<AtomicBool>,
 }
 
 impl Sink {
@@ -27,20 +30,35 @@ impl Sink {
     /// Serves a listener; until then, whoever connects to it is left waiting as
     /// by a Logstash that is blocked.
     pub(crate) fn serve(listener: TcpListener) -> Self {
-        let address = listener.local_addr().expect("bound");
-        let sink = Self {
-            address,
+        let sink = Self::at(&listener);
+        sink.serve_at(listener);
+        sink
+    }
+
+    /// One that does not serve its listener yet.
+    pub(crate) fn at(listener: &TcpListener) -> Self {
+        Self {
+            address: listener.local_addr().expect("bound"),
             ids: Arc::default(),
             faults: Arc::default(),
-        };
-        let for_thread = sink.clone();
+            blocked: Arc::default(),
+        }
+    }
+
+    /// Begins to serve.
+    pub(crate) fn serve_at(&self, listener: TcpListener) {
+        let sink = self.clone();
         thread::spawn(move || {
             for connection in listener.incoming().flatten() {
-                let sink = for_thread.clone();
+                let sink = sink.clone();
                 thread::spawn(move || sink.read(connection));
             }
         });
-        sink
+    }
+
+    /// Reads no more, or reads on; what is connected stays so.
+    pub(crate) fn block(&self, blocked: bool) {
+        self.blocked.store(blocked, Relaxed);
     }
 
     /// Whether the event with this number arrived.
@@ -71,6 +89,9 @@ impl Sink {
                 self.faults.lock().expect("no holder panics").push(fault);
             }
             line.clear();
+            while self.blocked.load(Relaxed) {
+                thread::sleep(Duration::from_millis(10));
+            }
         }
     }
 

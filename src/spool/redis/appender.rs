@@ -143,11 +143,27 @@ impl Appender {
             Ok(()) | Err(Fault::Refused(_)) => {}
             Err(fault) => return Err(fault),
         }
-        if !self.uncertain.is_empty() {
+        if self.uncertain.is_empty() {
+            self.wait_for_replicas(&mut conn).await?;
+        } else {
             self.find_out(&mut conn).await?;
         }
         self.old = Some(conn.id());
         Ok(conn)
+    }
+
+    /// Waits until as many replicas as are needed have all that the server has now. So
+    /// a server without them gets no batches at all, not each one in vain.
+    async fn wait_for_replicas(&self, conn: &mut Conn) -> Result<(), Fault> {
+        let Some(wait) = self.form.wait() else {
+            return Ok(());
+        };
+        match conn.call::<u32>(&wait).await {
+            Ok(replicas) => self.form.too_few(replicas).map_or(Ok(()), Err),
+            // So says a replica; the master has to be looked for.
+            Err(Fault::Refused(words)) => Err(Fault::NotNow(words)),
+            Err(fault) => Err(fault),
+        }
     }
 
     /// What its connections are called: no two appenders have the same.
@@ -163,30 +179,32 @@ impl Appender {
         let stored: HashMap<u64, u64> = conn.call(&question).await?;
         let stored: Vec<u64> = stored.into_values().collect();
         let is_stored = |flush: &Flush| stored.contains(&flush.number);
+        // The answer that was lost may be that of the replicas.
+        let replicated = self.wait_for_replicas(conn).await;
         if self.uncertain.iter().any(is_stored) {
             // What is answered as stored has to be in the books.
             self.shard.refresh().await;
         }
         let mut again = Vec::new();
         for flush in std::mem::take(&mut self.uncertain) {
-            if is_stored(&flush) {
-                accept(flush.appends);
-            } else if is_ended {
-                again.extend(flush.appends);
-            } else {
-                refuse(flush.appends, &may_be_stored("the connection was lost"));
+            match (is_stored(&flush), &replicated) {
+                (true, Ok(())) => accept(flush.appends),
+                (true, Err(fault)) => refuse(flush.appends, &may_be_stored(&fault.to_string())),
+                (false, _) if is_ended => again.extend(flush.appends),
+                (false, _) => refuse(flush.appends, &may_be_stored("the connection was lost")),
             }
         }
         self.show_uncertain();
         self.queue.put_back(again);
-        Ok(())
+        replicated
     }
 
     /// Ends the old connection, so that nothing that was sent on it is done from now
     /// on. Whether that is sure. The server may be another one than then, where
     /// somebody else has that id: hence the name.
     async fn end_old(&self, conn: &mut Conn) -> Result<bool, Fault> {
-        let Some(old) = self.old else {
+        // With our own id, the server was started anew.
+        let Some(old) = self.old.filter(|old| *old != conn.id()) else {
             return Ok(true);
         };
         let mut question = cmd("CLIENT");
@@ -229,14 +247,12 @@ impl Appender {
             let Some((flush, _)) = flights.pop_front() else {
                 continue;
             };
-            match answer {
-                Ok(stored) => self.stored(flush, stored),
-                Err(fault) => {
-                    if let Some(fault) = self.failed(flush, fault, flights).await {
-                        return Some(fault);
-                    }
-                    flights = Flights::new();
+            let mut again = Vec::new();
+            if let Some(fault) = self.landed(flush, answer, &mut again) {
+                if let Some(fault) = self.failed(fault, again, flights).await {
+                    return Some(fault);
                 }
+                flights = Flights::new();
             }
         }
     }
@@ -255,7 +271,23 @@ impl Appender {
         }
     }
 
-    fn stored(&mut self, flush: Flush, stored: Stored) {
+    /// What became of a flush; what is to be sent again goes to `again`.
+    fn landed(
+        &mut self,
+        flush: Flush,
+        answer: Result<Stored, Fault>,
+        again: &mut Vec<Append>,
+    ) -> Option<Fault> {
+        match answer {
+            Ok(stored) => self.stored(flush, stored),
+            Err(fault) => {
+                self.undone(flush, &fault, again);
+                Some(fault)
+            }
+        }
+    }
+
+    fn stored(&mut self, flush: Flush, stored: Stored) -> Option<Fault> {
         self.accidents = 0;
         let append = Appended {
             at: stored.at,
@@ -265,32 +297,28 @@ impl Appender {
         self.shard.change(|state| state.appended(append));
         self.queue.count();
         self.shard.grew();
-        if stored.replicas < self.form.min_replicas {
-            let words = format!(
-                "{} of {} replicas have it",
-                stored.replicas, self.form.min_replicas
-            );
-            return refuse(flush.appends, &may_be_stored(&words));
+        let too_few = self.form.too_few(stored.replicas);
+        match &too_few {
+            Some(fault) => refuse(flush.appends, &may_be_stored(&fault.to_string())),
+            None => accept(flush.appends),
         }
-        accept(flush.appends);
+        too_few
     }
 
     /// One flush failed: what becomes of it and of those behind it. `None`: it was
     /// only full, and the connection is good.
-    async fn failed(&mut self, flush: Flush, fault: Fault, behind: Flights) -> Option<Fault> {
-        let mut worst = fault.clone();
-        let mut again = Vec::new();
-        self.undone(flush, &fault, &mut again);
+    async fn failed(
+        &mut self,
+        fault: Fault,
+        mut again: Vec<Append>,
+        behind: Flights,
+    ) -> Option<Fault> {
+        let mut worst = fault;
         for (flush, flight) in behind {
-            match flight.await {
-                Ok(stored) => self.stored(flush, stored),
-                Err(fault) => {
-                    self.undone(flush, &fault, &mut again);
-                    if !matches!(fault, Fault::Full(_)) {
-                        worst = fault;
-                    }
-                }
-            }
+            let fault = self.landed(flush, flight.await, &mut again);
+            worst = fault
+                .filter(|fault| !matches!(fault, Fault::Full(_)))
+                .unwrap_or(worst);
         }
         self.show_uncertain();
         self.queue.put_back(again);

@@ -20,7 +20,7 @@ use std::pin::Pin;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use deadpool_redis::redis::{Pipeline, cmd};
+use deadpool_redis::redis::{Cmd, Pipeline, cmd};
 
 use super::keys::Keys;
 use super::nodes::{Conn, Fault};
@@ -58,6 +58,24 @@ pub(super) struct Form {
     pub(super) slots: u64,
     pub(super) min_replicas: u32,
     pub(super) replica_patience: Duration,
+}
+
+impl Form {
+    /// Waits until so many replicas as are needed have what was written; the answer is
+    /// how many have. `None`: none are needed.
+    pub(super) fn wait(&self) -> Option<Cmd> {
+        let mut wait = cmd("WAIT");
+        let patience = self.replica_patience.as_millis() as u64;
+        wait.arg(self.min_replicas).arg(patience);
+        (self.min_replicas > 0).then_some(wait)
+    }
+
+    /// What is wrong if only `replicas` have it.
+    pub(super) fn too_few(&self, replicas: u32) -> Option<Fault> {
+        let needed = self.min_replicas;
+        let words = || format!("{replicas} of {needed} replicas have what it has");
+        (replicas < needed).then(|| Fault::NotNow(words()))
+    }
 }
 
 impl Flush {
@@ -101,18 +119,15 @@ impl Flush {
     /// Puts it on its way: it is sent behind what was sent before.
     pub(super) fn start(&self, conn: &Conn, keys: &Keys, form: &Form) -> Flight {
         let flush = self.transaction(keys, form);
-        let mut wait = cmd("WAIT");
-        let patience = form.replica_patience.as_millis() as u64;
-        wait.arg(form.min_replicas).arg(patience);
-        let waits = form.min_replicas > 0;
+        let wait = form.wait();
         let (mut conn, mut second) = (conn.clone(), conn.clone());
         let mut flight: Flight = Box::pin(async move {
             let begun = Instant::now();
             let stored = conn.run::<(u64, u64)>(&flush);
             let replicas = async {
-                match waits {
-                    true => second.call::<u32>(&wait).await,
-                    false => Ok(0),
+                match wait {
+                    Some(wait) => second.call::<u32>(&wait).await,
+                    None => Ok(0),
                 }
             };
             let (stored, replicas) = futures_util::join!(stored, replicas);

@@ -108,7 +108,8 @@ impl Keeper {
         let keys = [&*keys.list, &*keys.ledger, &*keys.holders, &*heartbeat];
         let args = (&id, self.heartbeat.as_millis() as u64);
         let lives: u64 = scripts::HEARTBEAT.run(conn, &keys, args).await?;
-        if lives == 0 {
+        // At a stop the lane has put everything back, and forgotten us.
+        if lives == 0 && !self.shard.queue.is_closed() {
             self.shard.retire(&id, "it was reclaimed");
         }
         Ok(())

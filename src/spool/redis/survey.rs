@@ -112,7 +112,7 @@ async fn batches(nodes: &Nodes, list: &str) -> Result<u64, Fault> {
 async fn is_served(nodes: &Nodes, list: &str) -> Result<bool, Fault> {
     let keys = Keys::new(list);
     let mut conn = nodes.connect(list).await?;
-    let holders: Vec<String> = conn.call(cmd("SMEMBERS").arg(&keys.holders)).await?;
+    let holders: Vec<String> = conn.call(cmd("HKEYS").arg(&keys.holders)).await?;
     if holders.is_empty() {
         return Ok(false);
     }
