@@ -215,13 +215,16 @@ fn number(value: &Value) -> u64 {
 }
 
 /// The keys that a Redis has when all gateways have ended, but for those that stay:
-/// the books, what expires, and the names of the lists.
+/// the books, those of the archive, what expires, and the names of the lists.
 pub(crate) fn strange_keys(redis: &RedisServer) -> Vec<String> {
     let keys: Vec<String> = redis.ask(&["KEYS", "*"]);
     let stays = |key: &String| {
         let expires = redis.ask::<i64>(&["TTL", key]) > 0;
         let kept = key.contains("}:appender:") || key.contains("}-");
-        key == "stashgate:queues" || key.ends_with("}:ledger") || (kept && expires)
+        let stays = ["}:ledger", "}:archive"]
+            .iter()
+            .any(|end| key.ends_with(end));
+        key == "stashgate:queues" || stays || (kept && expires)
     };
     keys.into_iter().filter(|key| !stays(key)).collect()
 }
