@@ -3,7 +3,7 @@
 CARGO ?= cargo
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test test-tools lint bench doc loadtest ghz
+.PHONY: help demo run test test-tools peers peer-tools lint bench doc loadtest ghz
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -30,6 +30,17 @@ test-tools:
 	      $$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -qy redis-server redis-tools; } || \
 	    { echo "The tests need redis-server and redis-cli, 6.2 or newer: Debian's packages redis-server and redis-tools, or your system's." >&2; exit 1; }; \
 	done
+
+# Each installs what it needs into target/ and is skipped, with a message, where its
+# language or the network is missing.
+peers: peer-tools ## run the gateway with programs of others (docs/clients.md)
+	$(CARGO) test --test 'peers_*' -- --include-ignored --nocapture
+
+# rsyslog has no place in target/; only root gets it here.
+peer-tools:
+	@test -x /usr/sbin/rsyslogd || test "$$(id -u)" != 0 || ! command -v apt-get >/dev/null || \
+	{ apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends rsyslog; } || \
+	echo "rsyslog cannot be installed" >&2
 
 lint: ## check the form and run the linter
 	$(CARGO) fmt --check

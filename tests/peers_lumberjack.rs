@@ -4,21 +4,22 @@
 
 #[path = "support/gateway.rs"]
 mod gateway;
+#[path = "support/peer.rs"]
+mod peer;
 #[path = "support/sink.rs"]
 mod sink;
 
 use std::collections::HashMap;
-use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::path::PathBuf;
+use std::process::Command;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use ferro_lumberjack::server::{Server, ServerConnection};
 use gateway::{PATIENCE, Setup, eventually, free};
+use peer::{Peer, installs, limited, workshop};
 use serde_json::Value;
 use sink::Sink;
 use tokio::io::AsyncWriteExt;
@@ -118,65 +119,15 @@ async fn ferro_lumberjacks_server_gets_compressed_events_though_it_drops_connect
     ferro(6, 3).await;
 }
 
-/// One of go-lumber's programs, installed into a folder that is kept. `None`, with
-/// a message: it cannot be had.
+/// One of go-lumber's programs. `None`, with a message: it cannot be had.
 fn go_lumber(program: &str) -> Option<PathBuf> {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("peers/go");
-    let binary = folder.join("bin").join(program);
-    if !binary.exists() {
-        let module = format!("github.com/elastic/go-lumber/cmd/{program}@v0.1.0");
-        let installed = Command::new("timeout")
-            .args(["300", "go", "install", &module])
-            .env("GOTOOLCHAIN", "local")
-            .env("GOFLAGS", "-modcacherw")
-            .env("GOBIN", folder.join("bin"))
-            .output();
-        let said = match installed {
-            Ok(output) if output.status.success() => return Some(binary),
-            Ok(output) => String::from_utf8_lossy(&output.stderr).into_owned(),
-            Err(error) => error.to_string(),
-        };
-        eprintln!("skipped: {program} cannot be installed: {said}");
-        return None;
-    }
-    Some(binary)
-}
-
-/// A program of the other side; killed when dropped.
-struct Peer {
-    child: Child,
-    said: Arc<Mutex<Vec<String>>>,
-}
-
-impl Peer {
-    fn start(program: &Path, arguments: &[&str]) -> Self {
-        let mut child = Command::new(program)
-            .args(arguments)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the program starts");
-        let said = Arc::new(Mutex::new(Vec::new()));
-        let (stderr, for_thread) = (child.stderr.take().expect("piped"), said.clone());
-        thread::spawn(move || {
-            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
-                for_thread.lock().expect("no panic").push(line);
-            }
-        });
-        Self { child, said }
-    }
-
-    fn said(&self) -> Vec<String> {
-        self.said.lock().expect("no panic").clone()
-    }
-}
-
-impl Drop for Peer {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+    let folder = workshop("go").join("bin");
+    let binary = folder.join(program);
+    let module = format!("github.com/elastic/go-lumber/cmd/{program}@v0.1.0");
+    let mut go = limited("go");
+    go.args(["install", &module]).env("GOTOOLCHAIN", "local");
+    go.env("GOFLAGS", "-modcacherw").env("GOBIN", folder);
+    (binary.exists() || installs(program, &mut go)).then_some(binary)
 }
 
 /// Events in the batches that tst-lj read.
@@ -196,7 +147,7 @@ async fn go_lumbers_server_acknowledges_plain_and_compressed_windows() {
     };
     for compression in [0, 3] {
         let address = free();
-        let peer = Peer::start(&program, &["-v2", "-bind", &address.to_string()]);
+        let peer = Peer::start(Command::new(&program).args(["-v2", "-bind", &address.to_string()]));
         let setup = by_lumberjack(address, compression);
         let gateway = setup.start_and_wait().await;
         send(&setup, 20_000).await;
@@ -219,7 +170,7 @@ async fn go_lumbers_client_is_served() {
     let mut before = 0;
     for arguments in [["-compress", "0"], ["-compress", "3"], ["-pipeline", "4"]] {
         let common = ["-c", &address, "-httpprof", "127.0.0.1:0", "-batch", "500"];
-        let peer = Peer::start(&program, &[&common[..], &arguments].concat());
+        let peer = Peer::start(Command::new(&program).args(common).args(arguments));
         let accepted = |ledger: &Value| ledger["accepted"].as_u64().unwrap_or(0);
         let status = settled(&setup, |ledger| accepted(ledger) >= before + 50_000).await;
         before = accepted(&status["queues"][0]["ledger"]);
