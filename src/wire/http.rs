@@ -59,6 +59,9 @@ impl Head {
             Status::Partial => return Ok(None),
         };
         let status = response.code.unwrap_or_default();
+        if !(100..1000).contains(&status) {
+            return Err(HeadError::Malformed(httparse::Error::Status));
+        }
         Ok(Some(Self {
             status,
             reason: shortened(response.reason.unwrap_or_default()),
@@ -155,7 +158,9 @@ mod tests {
         }
         let endless = format!("HTTP/1.1 200 OK\r\nA: {}", "a".repeat(MAX_HEAD));
         assert_eq!(read(&endless), Err(HeadError::TooLong));
-        assert!(matches!(read("220 smtp\r\n"), Err(HeadError::Malformed(_))));
+        for none in ["220 smtp\r\n", "HTTP/1.1 007 Bond\r\n\r\n"] {
+            assert!(matches!(read(none), Err(HeadError::Malformed(_))), "{none}");
+        }
     }
 
     #[test]
