@@ -14,7 +14,7 @@ use crate::process::{Subject, free_address};
 use crate::scenario::{self, Scenario};
 
 /// Bytes that the yardstick pushes in all: enough to measure, and not too much memory.
-const YARDSTICK_BYTES: u64 = 500 << 20;
+const YARDSTICK_BYTES: u64 = 100 << 20;
 const MOST_VALUES: u64 = 100_000;
 
 /// Whether Redis and its benchmark are there.
