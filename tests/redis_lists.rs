@@ -60,6 +60,36 @@ async fn a_queue_with_shards_is_spread_over_its_lists() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_empty_list_holds_no_bytes_whatever_others_put_there() {
+    let server = RedisServer::start();
+    let spool = open(options(&server.url())).await;
+    let damaged = [&b"\xF5SG\x01"[..], &[7; 5000]].concat();
+    push(&server, "logstash", &damaged);
+    append_numbers(&spool, 0..3).await;
+    assert_eq!(take(&spool, 3).await, (0..3).collect());
+    let field = |name| server.ask::<i64>(&["HGET", "{logstash}:ledger", name]);
+    until("all is settled", || field("leased_batches") == 0).await;
+    assert_eq!(field("waiting_batches"), 0);
+    assert_eq!(field("waiting_bytes"), 0);
+    spool.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn more_lists_than_the_pool_has_connections_are_drained() {
+    let server = RedisServer::start();
+    let spool = open(sharded(&server, 40)).await;
+    append_numbers(&spool, 0..200).await;
+    let noted = || server.ask::<u64>(&["SCARD", "stashgate:queues"]) > 40;
+    until("the lists are noted", noted).await;
+    spool.close().await;
+    let waits = (0..40).filter(|at| length(&server, &format!("logstash.{at}")) > 0);
+    assert!(waits.count() > 20);
+    let spool = open(sharded(&server, 1)).await;
+    assert_eq!(take(&spool, 200).await, (0..200).collect());
+    spool.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn lists_of_another_number_of_shards_are_drained() {
     let server = RedisServer::start();
     for (shards, numbers) in [(1, 0..5), (4, 5..25)] {

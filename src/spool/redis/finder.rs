@@ -11,7 +11,7 @@ use super::keys::{self, QUEUES};
 use super::nodes::Fault;
 use super::options::Options;
 use super::shard::Shard;
-use super::{Inner, Workers};
+use super::{CONNECTIONS_TO_DRAIN, Inner, Workers};
 use crate::log::SharedComplaints;
 
 /// How often it looks, and how often while Redis is away.
@@ -91,6 +91,8 @@ impl Finder {
                 inner.archive,
             );
             queue.add_shard(shard.clone());
+            // Else they would wait for those of other lists, which never end.
+            inner.nodes.widen(CONNECTIONS_TO_DRAIN);
             inner.with_workers(|workers| {
                 workers.start(&self.options, shard, None);
             });

@@ -85,7 +85,10 @@ use nodes::{Fault, Nodes};
 use queue::Queue;
 use shard::Shard;
 
-/// Each list has three workers with a connection each; so many are for all else.
+/// Each list has three workers with a connection each; one that is only drained two.
+const CONNECTIONS: usize = 3;
+const CONNECTIONS_TO_DRAIN: usize = 2;
+/// So many are for all else.
 const SPARE_CONNECTIONS: usize = 4;
 /// How long a stop waits for Redis.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(5);
@@ -123,7 +126,9 @@ impl Redis {
     pub async fn open(options: Options) -> Result<Self, OpenError> {
         let lists = options.queues.len() * (options.shards + 1);
         let mut server = options.server.clone();
-        server.pool_size = server.pool_size.max(3 * lists + SPARE_CONNECTIONS);
+        server.pool_size = server
+            .pool_size
+            .max(CONNECTIONS * lists + SPARE_CONNECTIONS);
         let nodes = Nodes::new(&server)?;
         let limits: Vec<u64> = options.queues.iter().map(|queue| queue.max_bytes).collect();
         let room = Room::new(&limits, options.max_bytes, options.max_in_flight_bytes);

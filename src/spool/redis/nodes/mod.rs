@@ -16,7 +16,8 @@
 //! behind our back would break the fencing. Here a command is sent once, and what
 //! became of it is for the caller to find out.
 //!
-//! Limits: a pool never holds more than `pool_size` connections to a server. A pool
+//! Limits: a pool never holds more than `pool_size` connections to a server, and what
+//! [`Nodes::widen`] added. A pool
 //! checks an idle connection with a PING before it lends it; that a server froze or
 //! changed its part shows at the next command. Waiting is bounded: for a
 //! connection `connect_timeout`, for an answer `response_timeout`.
@@ -31,7 +32,7 @@ mod resolve;
 mod slot;
 
 use std::collections::{HashMap, HashSet};
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -57,6 +58,8 @@ struct Inner {
     known: Mutex<Known>,
     /// How often somebody was asked who is master: each time another one first.
     asked: AtomicUsize,
+    /// Most connections of a pool.
+    pool_size: AtomicUsize,
 }
 
 /// What was found out, and the pools.
@@ -93,7 +96,15 @@ impl Nodes {
             options: options.clone(),
             known: Mutex::default(),
             asked: AtomicUsize::new(0),
+            pool_size: AtomicUsize::new(options.pool_size),
         })))
+    }
+
+    /// Lets each pool have so many connections more, for those who keep one.
+    pub fn widen(&self, connections: usize) {
+        let known = self.known();
+        let size = self.0.pool_size.fetch_add(connections, Relaxed) + connections;
+        known.pools.values().for_each(|pool| pool.resize(size));
     }
 
     /// A connection to the master that serves `list`. Never [`Fault::Lost`]: nothing
@@ -204,7 +215,7 @@ impl Nodes {
         let manager = Manager::new_with_config(self.0.settings.info(address), config)
             .map_err(|error| Fault::Refused(error.to_string()))?;
         let pool = Pool::builder(manager)
-            .max_size(options.pool_size)
+            .max_size(self.0.pool_size.load(Relaxed))
             .wait_timeout(patience)
             .create_timeout(patience.map(|patience| patience * 2))
             .recycle_timeout(patience)

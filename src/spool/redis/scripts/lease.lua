@@ -17,7 +17,8 @@ if ARGV[5] == '1' then
   end
 end
 
-local waiting = redis.call('HMGET', ledger, 'waiting_batches', 'waiting_events')
+local waiting = redis.call('HMGET', ledger, 'waiting_batches', 'waiting_events',
+  'waiting_bytes')
 local own, own_events = tonumber(waiting[1] or 0), tonumber(waiting[2] or 0)
 local change = { waiting_events = 0, waiting_batches = 0, waiting_bytes = 0,
   leased_events = 0, leased_batches = 0, leased_bytes = 0, foreign = 0 }
@@ -52,6 +53,7 @@ if #elements > 0 then
     local left = own_events + change.waiting_events
     change.waiting_events = change.waiting_events - left
     change.foreign = change.foreign - left
+    change.waiting_bytes = -tonumber(waiting[3] or 0)
   end
   book(change)
 end
