@@ -67,6 +67,11 @@ pub fn redis_lend_took(took: Duration) {
     histogram!("stashgate_redis_pool_wait_seconds").record(took);
 }
 
+/// So often Redis was found to have forgotten appends.
+pub fn redis_set_back(queue: &QueueName, times: u64) {
+    counter!("stashgate_redis_set_backs_total", "queue" => queue.to_string()).increment(times);
+}
+
 /// Events that were sent, with an unknown outcome, and will be sent again.
 pub fn possible_duplicates(queue: &QueueName, events: u64) {
     counter!("stashgate_possible_duplicate_events_total", "queue" => queue.to_string())
@@ -90,7 +95,7 @@ pub fn end_to_end_took(queue: &QueueName, took: Duration) {
 }
 
 /// Unit and meaning of each counter.
-const COUNTERS: [(&str, Unit, &str); 10] = [
+const COUNTERS: [(&str, Unit, &str); 11] = [
     (
         "stashgate_accepted_events_total",
         Unit::Count,
@@ -125,6 +130,11 @@ const COUNTERS: [(&str, Unit, &str); 10] = [
         "stashgate_spilled_events_total",
         Unit::Count,
         "Their events.",
+    ),
+    (
+        "stashgate_redis_set_backs_total",
+        Unit::Count,
+        "How often Redis had forgotten appends.",
     ),
     (
         "stashgate_forwarded_events_total",

@@ -65,11 +65,15 @@ async fn ingest_goes_on_while_redis_may_not_write() {
     ];
     for (forbid, allow) in forbid.iter().zip(&allow) {
         let before = site.members[0].spilled().await;
+        let said = site.members[0].setup.log().len();
         words(&redis, forbid);
         for _ in 0..4 {
             site.some_time("while Redis may not write").await;
         }
         assert!(site.members[0].spilled().await > before, "{forbid:?}");
+        let log = site.members[0].setup.log().split_off(said);
+        let recovered = "works again list=\"logstash\" doing=\"appending\"";
+        assert!(!log.contains(recovered), "{log}");
         words(&redis, allow);
         site.some_time("when Redis may write again").await;
     }
@@ -181,6 +185,25 @@ async fn a_logstash_that_is_blocked_longer_than_a_heartbeat_costs_no_reclaim() {
     sink.block(false);
     site.some_more("while Logstash reads again").await;
     site.comes_out_even(&[&redis]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_redis_that_forgot_what_it_had_is_reported() {
+    let redis = RedisServer::start();
+    let listener = blocked();
+    let settings = in_redis(&redis, "heartbeat = \"5s\"");
+    let mut site = Site::new(1, Sink::at(&listener), &settings, STEADY);
+    site.start().await;
+    site.end_load().await;
+    let setup = &site.members[0].setup;
+    assert!(!setup.log().contains("Redis has forgotten appends"));
+    words(&redis, &["FLUSHALL"]);
+    gateway::eventually("that is said", || {
+        setup.log().contains("Redis has forgotten appends")
+    })
+    .await;
+    let counted = "stashgate_redis_set_backs_total{queue=\"logstash\"} 1";
+    assert!(site.members[0].metrics().await.contains(counted));
 }
 
 /// What becomes of a Redis, and how it is mended.

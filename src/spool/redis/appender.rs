@@ -55,6 +55,9 @@ pub(super) struct Appender {
     old: Option<u64>,
     /// Accidents in a row.
     accidents: u32,
+    /// The last flush was not taken: that a connection can be made does not mean that
+    /// the next one is.
+    refused: bool,
     trouble: Trouble,
 }
 
@@ -84,6 +87,7 @@ impl Appender {
             uncertain: VecDeque::new(),
             old: None,
             accidents: 0,
+            refused: false,
             trouble: Trouble::new(shard.clone(), "appending"),
             shard,
         }
@@ -96,18 +100,21 @@ impl Appender {
             let fault = match self.connect().await {
                 Ok(conn) => {
                     self.queue.set_away(self.index, None);
-                    self.trouble.is_over();
                     drop(tried.take());
-                    pause = PAUSE;
-                    match self.serve(conn).await {
-                        None => break,
-                        // Once more at once, before anybody is refused.
-                        Some(fault) if self.is_accident(&fault) => {
-                            self.trouble.said(&fault);
-                            continue;
-                        }
-                        Some(fault) => fault,
+                    if !self.refused {
+                        self.trouble.is_over();
+                        pause = PAUSE;
                     }
+                    let Some(fault) = self.serve(conn).await else {
+                        break;
+                    };
+                    self.refused = true;
+                    if self.is_accident(&fault) {
+                        // Once more at once, before anybody is refused.
+                        self.trouble.said(&fault);
+                        continue;
+                    }
+                    fault
                 }
                 Err(fault) => fault,
             };
@@ -289,6 +296,9 @@ impl Appender {
 
     fn stored(&mut self, flush: Flush, stored: Stored) -> Option<Fault> {
         self.accidents = 0;
+        if std::mem::take(&mut self.refused) {
+            self.trouble.is_over();
+        }
         let append = Appended {
             at: stored.at,
             events: flush.events,

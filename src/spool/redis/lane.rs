@@ -26,8 +26,8 @@ use super::held::Sorted;
 use super::nodes::{Conn, Fault};
 use super::scripts::{self, Answer, Word};
 use super::shard::{Shard, Trouble};
-use super::state::{Resumed, Settlement, State};
-use crate::record;
+use super::state::{Resumed, SetBack, Settlement, State};
+use crate::{metrics, record};
 
 /// Most elements, and most bytes, of one fetch.
 const FETCH_BATCHES: u64 = 64;
@@ -87,6 +87,8 @@ impl Lane {
     }
 
     pub(super) async fn run(mut self, tried: tokio::sync::oneshot::Sender<()>) {
+        // So that the first one is seen as a change.
+        metrics::redis_set_back(&self.shard.queue.name, 0);
         let mut tried = Some(tried);
         let mut pause = PAUSE;
         loop {
@@ -114,6 +116,7 @@ impl Lane {
         tried: &mut Option<tokio::sync::oneshot::Sender<()>>,
     ) -> Result<(), Fault> {
         let mut conn = self.shard.nodes.connect(self.shard.list()).await?;
+        self.shard.change(State::ask);
         self.resume(&mut conn).await?;
         loop {
             let job = self.next_job();
@@ -167,6 +170,8 @@ impl Lane {
     }
 
     async fn do_job(&mut self, job: Job, conn: &mut Conn) -> Result<(), Fault> {
+        self.report_set_back();
+        self.shard.change(State::ask);
         match job {
             Job::End => {}
             Job::TakeBack(former) => self.take_back(conn, former).await?,
@@ -191,6 +196,27 @@ impl Lane {
         drop(looking);
         self.shard.queue.count();
         Ok(())
+    }
+
+    /// Says that Redis has less than it had: its books went back, too, so nothing else
+    /// shows it.
+    fn report_set_back(&self) {
+        let Some(set_back) = self.shard.change(State::set_back) else {
+            return;
+        };
+        metrics::redis_set_back(&self.shard.queue.name, 1);
+        let SetBack {
+            appends_before,
+            appends_after,
+            waiting_events_before,
+        } = set_back;
+        tracing::error!(
+            list = self.shard.list(),
+            appends_before,
+            appends_after,
+            waiting_events_before,
+            "Redis has forgotten appends: it was emptied, or restored from an older copy, or a replica that lagged became the master; events that were answered may be lost, and the books went back with them"
+        );
     }
 
     /// What Redis has of the holder, on a new connection.

@@ -34,6 +34,9 @@ pub(super) struct State {
     books: Books,
     head_accepted_at: Option<UnixMillis>,
     appended: Vec<Appended>,
+    /// The count of flushes that was known when Redis was last asked.
+    asked: u64,
+    set_back: Option<SetBack>,
     ready: BTreeMap<u64, Held>,
     out: BTreeMap<u64, Held>,
     acked: BTreeMap<u64, Settlement>,
@@ -52,6 +55,15 @@ pub(super) struct Appended {
     pub(super) at: u64,
     pub(super) events: u64,
     pub(super) bytes: u64,
+}
+
+/// Redis has less than it had.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct SetBack {
+    /// Counts of flushes.
+    pub(super) appends_before: u64,
+    pub(super) appends_after: u64,
+    pub(super) waiting_events_before: u64,
 }
 
 /// What became of a leased batch.
@@ -318,13 +330,31 @@ impl State {
 
     // The books.
 
-    /// What Redis has now. Never older than what is known, but after a failover.
+    /// Redis is about to be asked: what was appended by now is in its answer.
+    pub(super) fn ask(&mut self) {
+        let newest = self.appended.iter().map(|append| append.at).max();
+        self.asked = self.books.appends.max(newest.unwrap_or(0));
+    }
+
+    /// What Redis has now. Never older than what was known when it was asked, unless it
+    /// has forgotten some.
     pub(super) fn apply(&mut self, books: Books) {
-        if books.appends < self.books.appends {
+        if books.appends < self.asked {
+            self.set_back = Some(SetBack {
+                appends_before: self.asked,
+                appends_after: books.appends,
+                waiting_events_before: self.view().waiting_events,
+            });
+            self.asked = books.appends;
             self.appended.clear();
         }
         self.appended.retain(|append| append.at > books.appends);
         self.books = books;
+    }
+
+    /// Whether Redis has forgotten appends. Told once.
+    pub(super) fn set_back(&mut self) -> Option<SetBack> {
+        self.set_back.take()
     }
 
     pub(super) fn set_head(&mut self, accepted_at: Option<UnixMillis>) {
