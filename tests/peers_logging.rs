@@ -66,7 +66,7 @@ fn node() -> Option<PathBuf> {
     let mut npm = limited("npm");
     npm.args([
         "install",
-        "--silent",
+        "--loglevel=error",
         "--no-save",
         "--no-fund",
         "--no-audit",

@@ -4,7 +4,7 @@
 
 mod receiver_support;
 
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Write};
 
 use receiver_support::tcp::{closed, connect, finish, send, serve, serve_at_most};
 use receiver_support::{Gateway, Setup, ended, until};
@@ -234,6 +234,43 @@ async fn stopping_settles_what_was_read_and_ends_connections() {
     ended(task).await;
     assert_eq!(gateway.events(QUEUE, 1).await, ["{\"a\":1}"]);
     assert!(TcpStream::connect(address).await.is_err());
+}
+
+#[tokio::test]
+async fn what_was_sent_before_a_stop_is_read_also_from_connections_not_accepted_yet() {
+    let gateway = Gateway::new();
+    let (address, task) = serve(&gateway, QUEUE).await;
+    let mut open = connect(address).await;
+    open.write_all(b"{\"n\":0}\n").await.expect("writes");
+    until("the line is taken", || gateway.accepted(QUEUE) == 1).await;
+    // Without a pause for the gateway, which has one thread with this test.
+    open.try_write(b"{\"n\":1}\n").expect("writes");
+    for n in 2..10 {
+        let mut gone = std::net::TcpStream::connect(address).expect("connects");
+        writeln!(gone, "{{\"n\":{n}}}").expect("writes");
+    }
+    gateway.closing.cancel();
+    closed(&mut open).await;
+    ended(task).await;
+    let mut events = gateway.events(QUEUE, 10).await;
+    events.sort();
+    let sent: Vec<_> = (0..10).map(|n| format!("{{\"n\":{n}}}")).collect();
+    assert_eq!(events, sent);
+}
+
+#[tokio::test]
+async fn a_client_that_never_pauses_does_not_hold_up_a_stop() {
+    let gateway = Gateway::new();
+    let (address, task) = serve(&gateway, QUEUE).await;
+    let mut socket = connect(address).await;
+    let sender = tokio::spawn(async move {
+        let lines = "{\"a\":1}\n".repeat(100);
+        while socket.write_all(lines.as_bytes()).await.is_ok() {}
+    });
+    until("a line is taken", || gateway.accepted(QUEUE) > 0).await;
+    gateway.closing.cancel();
+    ended(task).await;
+    ended(sender).await;
 }
 
 #[tokio::test]

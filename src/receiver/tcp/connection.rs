@@ -29,6 +29,11 @@ const BATCH_BYTES: usize = 1 << 20;
 const BATCH_AGE: Duration = Duration::from_millis(20);
 /// Batches of one connection that are being stored while the next is read.
 const IN_FLIGHT: usize = 8;
+/// How long a connection may be silent while the gateway stops, before it ends.
+pub(super) const LULL: Duration = Duration::from_millis(50);
+/// How long one that is never silent may go on, and with how much.
+const LAST_PAUSE: Duration = Duration::from_secs(2);
+const LAST_BYTES: usize = 1 << 20;
 /// Bad lines in a row that end a connection.
 pub(super) const MAX_BAD_LINES: usize = 20;
 
@@ -84,7 +89,7 @@ impl Connection {
     /// for the other half knows that all is durable. If anything was lost, it is
     /// reset instead.
     pub(super) async fn run(self, socket: Socket) {
-        let stop = self.intake.closing().child_token();
+        let stop = CancellationToken::new();
         let reader = Reader::new(&self, socket, stop.clone());
         let mut events = Box::pin(stream::unfold(Some(reader), next).buffered(IN_FLIGHT));
         let mut streak = Streak::default();
@@ -153,7 +158,29 @@ struct Reader {
     /// When the oldest whole line in the buffer has waited long enough.
     due: Option<Instant>,
     stop: CancellationToken,
+    /// Since the gateway stops.
+    farewell: Option<Farewell>,
     ended: bool,
+}
+
+/// What may still be read while the gateway stops.
+#[derive(Debug, Clone, Copy)]
+struct Farewell {
+    until: Instant,
+    bytes: usize,
+}
+
+impl Farewell {
+    fn begin() -> Self {
+        Self {
+            until: Instant::now() + LAST_PAUSE,
+            bytes: LAST_BYTES,
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        self.bytes == 0 || Instant::now() >= self.until
+    }
 }
 
 impl Reader {
@@ -167,6 +194,7 @@ impl Reader {
             socket,
             due: None,
             stop,
+            farewell: None,
             ended: false,
         }
     }
@@ -201,21 +229,35 @@ impl Reader {
         self.gather.set_bounds(bounds(&self.limits));
     }
 
-    /// Reads once; whether something came before the lines at hand were due.
+    /// Reads once; whether to go on before the lines at hand are cut.
     async fn read(&mut self) -> bool {
         let due = async |due: Option<Instant>| match due {
             Some(due) => tokio::time::sleep_until(due).await,
             None => future::pending().await,
         };
+        let stopping = self.farewell.is_some();
+        if self.farewell.is_some_and(|farewell| farewell.is_over()) {
+            self.ended = true;
+            return false;
+        }
         let read = tokio::select! {
             biased;
             () = self.stop.cancelled() => None,
             () = due(self.due) => return false,
+            () = self.intake.closing().cancelled(), if !stopping => {
+                self.farewell = Some(Farewell::begin());
+                return true;
+            }
             read = self.socket.read_buf(self.gather.buffer()) => read.ok(),
+            () = tokio::time::sleep(LULL), if stopping => None,
         };
         self.gather.received();
+        let read = read.unwrap_or(0);
+        if let Some(farewell) = &mut self.farewell {
+            farewell.bytes = farewell.bytes.saturating_sub(read);
+        }
         // A connection that broke is treated as one that ended.
-        self.ended = read.unwrap_or(0) == 0;
+        self.ended = read == 0;
         !self.ended
     }
 

@@ -19,8 +19,10 @@
 //! A connection holds at most one batch (1 MiB, or one longest line) that is being
 //! read and waits for room; what is beyond has its room in the spool.
 //!
-//! Stopping: the listener closes, nothing more is read, what was read is settled,
-//! connections are closed.
+//! Stopping: connections that were made already are served, too; then the listener
+//! closes. A connection is read until it has been silent for 50 ms, at most for 2 s
+//! and 1 MiB, for its client has no way to learn that something was not read. What
+//! was read is settled, connections are closed.
 
 mod connection;
 mod gather;
@@ -29,12 +31,13 @@ mod streak;
 use std::sync::Arc;
 
 use tokio::net::TcpListener;
+use tokio::time::sleep;
 use tokio_util::task::TaskTracker;
 
 use super::Intake;
 use crate::batch::QueueName;
 use crate::net::Acceptor;
-use connection::{Connection, Trouble};
+use connection::{Connection, LULL, Trouble};
 
 /// How one TCP receiver works.
 #[derive(Debug, Clone)]
@@ -51,10 +54,15 @@ pub async fn serve(listener: TcpListener, intake: Intake, options: Options) {
     let acceptor = Acceptor::new(listener, options.max_connections, "tcp");
     let connections = TaskTracker::new();
     let trouble = Arc::new(Trouble::default());
+    let last_moment = async {
+        closing.cancelled().await;
+        sleep(LULL).await;
+    };
+    tokio::pin!(last_moment);
     loop {
         let socket = tokio::select! {
             biased;
-            () = closing.cancelled() => break,
+            () = &mut last_moment => break,
             socket = acceptor.accept() => socket,
         };
         let peer = socket.peer();
