@@ -194,6 +194,7 @@ impl Twin {
             let left = self.get("waiting_events");
             self.book("waiting_events", -left);
             self.book("foreign", -left);
+            self.book("waiting_bytes", -self.get("waiting_bytes"));
         }
         "ok"
     }
@@ -494,7 +495,9 @@ impl Run {
         damaged: bool,
         dead: u32,
     ) -> (&'static str, String) {
-        let mut args = vec![holder.to_string()];
+        // Without an archive.
+        let none = || "0".to_owned();
+        let mut args = vec![holder.to_string(), none()];
         for number in numbers {
             let held = self
                 .twin
@@ -509,9 +512,14 @@ impl Run {
                 events.to_string(),
                 events.to_string(),
                 i64::from(dead).min(events).to_string(),
+                none(),
             ]);
         }
-        let keys = [&*leases(holder), "{logstash}:quarantine"];
+        let keys = [
+            &*leases(holder),
+            "{logstash}:quarantine",
+            "{logstash}:archive",
+        ];
         let said = self.real.call(script!("settle"), &keys, &args);
         (self.twin.settle(holder, numbers, damaged, dead), said)
     }
