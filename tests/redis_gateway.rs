@@ -419,6 +419,8 @@ async fn a_scrape_and_the_status_show_all_of_redis() {
             status.out
         );
     }
+    // An appender, a lane and a keeper have one each.
+    assert!(!status.out.contains("connections 0 of"), "{}", status.out);
     server.kill();
     post(setup.http, &events(10..20));
     arrives(&sink, 20).await;

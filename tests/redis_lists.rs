@@ -201,17 +201,32 @@ async fn a_damaged_element_is_set_aside_and_what_follows_is_sent() {
     again.close().await;
 }
 
+/// A record as a later release may write it.
+fn newer(number: u64) -> Vec<u8> {
+    let mut bytes = encode(&batch(number), Compression::None);
+    bytes[4] = 9;
+    let header = u32::from_le_bytes([bytes[8], bytes[9], bytes[10], bytes[11]]) as usize;
+    let crc = crc32c::crc32c_append(crc32c::crc32c(&bytes[..68]), &bytes[72..header]);
+    bytes[68..72].copy_from_slice(&crc.to_le_bytes());
+    bytes
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_stands_behind_a_record_of_another_release_is_sent() {
+    let server = RedisServer::start();
+    push(&server, "logstash", &newer(1));
+    let spool = open(options(&server.url())).await;
+    // Many fetches: with a growing pause after each they would take minutes.
+    append_numbers(&spool, 0..700).await;
+    assert_eq!(take(&spool, 700).await, (0..700).collect());
+    spool.close().await;
+    assert_eq!(length(&server, "logstash"), 1);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_record_of_another_release_stays_in_its_place_and_holds_up_nobody() {
     let server = RedisServer::start();
-    let newer = {
-        let mut bytes = encode(&batch(1), Compression::None);
-        bytes[4] = 9;
-        let header = u32::from_le_bytes([bytes[8], bytes[9], bytes[10], bytes[11]]) as usize;
-        let crc = crc32c::crc32c_append(crc32c::crc32c(&bytes[..68]), &bytes[72..header]);
-        bytes[68..72].copy_from_slice(&crc.to_le_bytes());
-        bytes
-    };
+    let newer = newer(1);
     push(&server, "logstash", &newer);
     let spool = open(options(&server.url())).await;
     append_numbers(&spool, 0..3).await;

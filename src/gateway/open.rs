@@ -66,6 +66,7 @@ async fn open_redis(config: &Arc<Config>) -> Result<(Spill, Arc<Watch>), StartEr
         false => None,
     };
     let redis = Redis::open(options).await.map_err(StartError::Redis)?;
+    watch.opened(redis.nodes());
     let options = spill::Options {
         queues: queues(config),
         max_bytes: config.spool.max_bytes.0,

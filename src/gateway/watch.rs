@@ -3,7 +3,7 @@
 //! change; a new finding is logged once and stays in the status.
 
 use std::collections::BTreeSet;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use crate::batch::QueueName;
@@ -18,7 +18,10 @@ const AGAIN: Duration = Duration::from_secs(2);
 
 /// See the module.
 pub(super) struct Watch {
+    /// Its own; the spool's pools are not in its way.
     nodes: Nodes,
+    /// The spool's, once it is open.
+    spool: OnceLock<Nodes>,
     redis: Redis,
     queues: Vec<QueueName>,
     seen: Mutex<Seen>,
@@ -38,10 +41,16 @@ impl Watch {
     pub(super) fn new(nodes: Nodes, config: &Config) -> Self {
         Self {
             nodes,
+            spool: OnceLock::new(),
             redis: config.spool.redis.clone(),
             queues: config.queues.keys().cloned().collect(),
             seen: Mutex::default(),
         }
+    }
+
+    /// The spool is open: its pools are those to show.
+    pub(super) fn opened(&self, spool: &Nodes) {
+        let _ = self.spool.set(spool.clone());
     }
 
     /// Looks again and again, for ever.
@@ -133,12 +142,13 @@ impl Watch {
 
     pub(super) fn status(&self) -> RedisStatus {
         let seen = self.seen();
-        let pools = self.nodes.pools().into_iter();
+        let pools = self.spool.get().map(Nodes::pools).unwrap_or_default();
         RedisStatus {
             url: self.redis.url.to_string(),
             fault: seen.fault.as_ref().map(Fault::to_string),
             servers: seen.servers.iter().map(shown).collect(),
             pools: pools
+                .into_iter()
                 .map(|(address, pool)| RedisPool {
                     address: address.to_string(),
                     max: pool.max_size,

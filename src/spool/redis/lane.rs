@@ -24,6 +24,7 @@ use deadpool_redis::redis::{Value, from_redis_value};
 use super::archive::Shelves;
 use super::held::Sorted;
 use super::nodes::{Conn, Fault};
+use super::other_release::OtherRelease;
 use super::scripts::{self, Answer, Word};
 use super::shard::{Shard, Trouble};
 use super::state::{Resumed, SetBack, Settlement, State};
@@ -42,9 +43,6 @@ const POLL: Duration = Duration::from_millis(50);
 const IDLE: Duration = Duration::from_secs(1);
 /// How often the books are read.
 const LOOK: Duration = Duration::from_secs(1);
-/// How long a list is left alone whose elements only another release can read.
-const FOREIGN_RELEASE: Duration = Duration::from_secs(1);
-const LONGEST_FOREIGN_RELEASE: Duration = Duration::from_secs(30);
 /// How long Redis is left alone after a failure.
 const PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
@@ -57,7 +55,7 @@ pub(super) struct Lane {
     /// Nothing is fetched before.
     dry_until: Instant,
     next_look: Instant,
-    foreign_release: Duration,
+    other_release: OtherRelease,
     trouble: Trouble,
 }
 
@@ -82,7 +80,7 @@ impl Lane {
             heartbeat,
             dry_until: now,
             next_look: now,
-            foreign_release: FOREIGN_RELEASE,
+            other_release: OtherRelease::default(),
         }
     }
 
@@ -132,8 +130,9 @@ impl Lane {
     }
 
     fn next_job(&mut self) -> Job {
-        if self.shard.more.swap(false, Relaxed) && self.foreign_release == FOREIGN_RELEASE {
-            self.dry_until = Instant::now();
+        if self.shard.more.swap(false, Relaxed) {
+            let soonest = self.other_release.after_an_append();
+            self.dry_until = soonest.map_or(self.dry_until, |at| at.min(self.dry_until));
         }
         let now = Instant::now();
         let is_wanted = self.shard.queue.is_wanted();
@@ -355,9 +354,11 @@ impl Lane {
         };
         let sorted = Sorted::read(first.., elements, self.shard.max_event_bytes);
         self.dry_until = Instant::now();
-        if sorted.bytes < FETCH_BYTES as u64 && sorted.elements < FETCH_BATCHES {
+        let is_full = sorted.bytes >= FETCH_BYTES as u64 || sorted.elements >= FETCH_BATCHES;
+        if !is_full {
             self.dry_until += POLL;
         }
+        self.other_release.seen(&sorted, is_full);
         self.report(&sorted);
         let unread: Vec<u64> = sorted.other_version.iter().map(|(n, _)| *n).collect();
         let books = answer.books;
@@ -374,12 +375,15 @@ impl Lane {
             let lease = part.number;
             tracing::error!(list, lease, events, %damage, "an element cannot be sent; it is set aside in the list's quarantine");
         }
-        if let Some((_, version)) = sorted.other_version.first() {
+        if let Some((_, version)) = sorted.other_version.first()
+            && let Some(times) = self.other_release.complaints.failed()
+        {
             let records = sorted.other_version.len();
             tracing::error!(
                 list,
                 records,
                 version,
+                times,
                 "records of another release wait, which this one cannot read: they are left to a gateway of that release"
             );
         }
@@ -394,11 +398,9 @@ impl Lane {
         numbers: Vec<u64>,
     ) -> Result<(), Fault> {
         if numbers.is_empty() {
-            self.foreign_release = FOREIGN_RELEASE;
             return Ok(());
         }
-        self.dry_until = Instant::now() + self.foreign_release;
-        self.foreign_release = (self.foreign_release * 2).min(LONGEST_FOREIGN_RELEASE);
+        self.dry_until = Instant::now() + self.other_release.pause;
         self.give_back(conn, holder, numbers).await
     }
 

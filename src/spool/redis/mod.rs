@@ -36,7 +36,7 @@
 //! | an element is damaged | it is set aside in `{L}:quarantine` and counted |
 //! | memory gets short, or the archive longer than `max_bytes` | its oldest batches go |
 //! | what others put there is no event | it is handed out beside the events (`foreign`), and nothing is settled before it is kept as a dead letter |
-//! | a record is of another release | it is given back and reported; the list is left alone for growing times |
+//! | a record is of another release | it is given back and reported; what stands behind it is sent, more slowly; with nothing else the list is left alone for growing times |
 //!
 //! Memory is bounded by `max_in_flight_bytes`, what is leased, and 5 MiB a list of
 //! batches at hand.
@@ -55,6 +55,7 @@ mod lane;
 mod lease;
 pub mod nodes;
 mod options;
+mod other_release;
 mod queue;
 mod scripts;
 mod shard;

@@ -52,6 +52,8 @@ pub struct Facts {
     pub cluster: bool,
     /// How many replicas are connected.
     pub replicas: u64,
+    /// Whether it is a replica itself.
+    pub is_replica: bool,
     /// Its memory now.
     pub memory: Memory,
     /// `maxmemory-policy`.
@@ -83,6 +85,7 @@ impl Facts {
             too_old: info.release() < OLDEST,
             cluster: info.number("cluster_enabled") == Some(1),
             replicas: info.number("connected_slaves").unwrap_or(0),
+            is_replica: info.text("role").as_deref() == Some("slave"),
             memory: Memory::read(&info),
             policy: policy.or_else(|| info.text("maxmemory_policy")),
             aof: aof
@@ -151,6 +154,11 @@ impl Facts {
     pub fn warnings(&self) -> Vec<String> {
         let at = &self.address;
         let mut warnings = Vec::new();
+        if self.is_replica {
+            warnings.push(format!(
+                "{at} is a replica and takes no batches: name its master, or the Sentinels or nodes of the Cluster that know it"
+            ));
+        }
         if self.aof != Some(true) || self.fsync.as_deref() != Some("always") {
             warnings.push(self.durability());
         }
@@ -230,12 +238,23 @@ mod tests {
             too_old: false,
             cluster: false,
             replicas: 0,
+            is_replica: false,
             memory: Memory { used: 1, max: None },
             policy: Some("noeviction".to_owned()),
             aof,
             fsync: fsync.map(str::to_owned),
             save: save.map(str::to_owned),
         }
+    }
+
+    #[test]
+    fn a_replica_is_said_to_take_no_batches() {
+        let replica = Facts {
+            is_replica: true,
+            ..facts(Some(true), Some("always"), None)
+        };
+        let said = replica.warnings();
+        assert!(said[0].contains("takes no batches"), "{said:?}");
     }
 
     #[test]
