@@ -184,7 +184,7 @@ fn a_requeued_batch_comes_before_later_ones_and_remembers_its_attempts() {
 }
 
 #[test]
-fn books_of_an_older_redis_are_believed() {
+fn books_of_an_older_redis_are_believed_and_reported() {
     let mut state = state();
     let append = Appended {
         at: 9,
@@ -192,6 +192,26 @@ fn books_of_an_older_redis_are_believed() {
         bytes: 100,
     };
     state.appended(append);
+    state.ask();
     state.apply(books(4, 3));
     assert_eq!(state.view().ledger.accepted, 40);
+    let told = state
+        .set_back()
+        .map(|back| (back.appends_before, back.appends_after));
+    assert_eq!((told, state.set_back()), (Some((9, 4)), None));
+}
+
+#[test]
+fn an_append_that_was_answered_after_the_question_is_not_forgotten() {
+    let mut state = state();
+    state.ask();
+    let append = Appended {
+        at: 9,
+        events: 10,
+        bytes: 100,
+    };
+    state.appended(append);
+    state.apply(books(5, 3));
+    assert_eq!(state.view().ledger.accepted, 60);
+    assert_eq!(state.set_back(), None);
 }
