@@ -3,7 +3,7 @@
 CARGO ?= cargo
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test test-tools peers peer-tools lint bench doc loadtest ghz
+.PHONY: help demo run test test-tools peers peer-tools outages lint bench doc loadtest ghz
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -41,6 +41,10 @@ peer-tools:
 	@test -x /usr/sbin/rsyslogd || test "$$(id -u)" != 0 || ! command -v apt-get >/dev/null || \
 	{ apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends rsyslog; } || \
 	echo "rsyslog cannot be installed" >&2
+
+outages: ## stop, kill, freeze, reset and replace what the gateway sends to, 5 million events each
+	OUTAGES_EVENTS=5000000 OUTAGES_STALL=60 \
+	$(CARGO) test --release --test output_outages -- --nocapture --test-threads 1
 
 lint: ## check the form and run the linter
 	$(CARGO) fmt --check

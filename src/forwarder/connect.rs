@@ -35,11 +35,21 @@ pub(super) enum ConnectError {
     Silent(Duration),
     /// It listens, and does not speak TLS as it should: the certificate is not
     /// trusted or for another name, ours is not taken, or it is no TLS at all.
-    #[error("no TLS: {0}")]
+    #[error("no TLS: {0}{advice}", advice = if_it_ended(.0))]
     Handshake(io::Error),
     /// It listens, and does not answer in TLS.
-    #[error("no TLS: no answer within {0:?}")]
+    #[error("no TLS: no answer within {0:?}; see whether TLS is switched on at the peer")]
     NoHandshake(Duration),
+}
+
+/// What to do about a handshake that was cut off.
+fn if_it_ended(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset => {
+            "; see whether TLS is switched on at the peer"
+        }
+        _ => "",
+    }
 }
 
 /// Where a connection leads, and with which TLS.

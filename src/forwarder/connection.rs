@@ -217,6 +217,13 @@ impl Connection {
         }
     }
 
+    /// Whether TLS has taken bytes that the kernel has not got yet.
+    pub(super) fn holds_some(&self) -> bool {
+        self.secured
+            .as_ref()
+            .is_some_and(|secured| secured.holds_some())
+    }
+
     /// Ends our side: FIN goes out behind the last byte. Without TLS only: what a
     /// close proves over TLS was not measured, and `config` refuses it.
     pub(super) fn half_close(&self) -> io::Result<()> {

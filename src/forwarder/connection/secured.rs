@@ -84,6 +84,10 @@ impl Secured {
         }
     }
 
+    pub(super) fn holds_some(&self) -> bool {
+        self.session().wants_write()
+    }
+
     async fn flush(&self, socket: &TcpStream) -> io::Result<()> {
         loop {
             let sent = send(&mut self.session(), socket);
@@ -124,9 +128,36 @@ fn take_in(session: &mut ClientConnection, socket: &TcpStream) -> io::Result<usi
     session.process_new_packets().map_err(|error| {
         // Our own alert, if there is one; the connection is lost anyway.
         let _ = send(session, socket);
-        io::Error::new(ErrorKind::InvalidData, format!("TLS: {error}"))
+        io::Error::new(
+            ErrorKind::InvalidData,
+            format!("TLS: {error}{}", advice(&error)),
+        )
     })?;
     Ok(taken)
+}
+
+/// What to do about it, where that can be told.
+fn advice(error: &rustls::Error) -> &'static str {
+    use rustls::CertificateError::{
+        BadSignature, Expired, ExpiredContext, NotValidForName, NotValidForNameContext,
+        UnknownIssuer,
+    };
+    match error {
+        rustls::Error::InvalidCertificate(UnknownIssuer | BadSignature) => {
+            "; tls.ca_file has to hold the authority that signed it"
+        }
+        rustls::Error::InvalidCertificate(NotValidForName | NotValidForNameContext { .. }) => {
+            "; if it is the right one, name it in tls.server_name"
+        }
+        rustls::Error::InvalidCertificate(Expired | ExpiredContext { .. }) => {
+            "; the peer needs a new one, unless a clock is wrong"
+        }
+        rustls::Error::InvalidMessage(_) => "; see whether TLS is switched on at the peer",
+        rustls::Error::AlertReceived(_) => {
+            "; the peer's log says more; if it asks for a certificate, set tls.cert_file"
+        }
+        _ => "",
+    }
 }
 
 fn send(session: &mut ClientConnection, socket: &TcpStream) -> io::Result<()> {

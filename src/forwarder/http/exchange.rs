@@ -39,9 +39,9 @@ pub(super) async fn ask(
             }
             written = connection.write(request), if !sent => {
                 let written = written.map_err(Unknown::Reset)?;
-                // With nothing left, TLS may still have held some.
-                sent = request.is_empty();
                 request = &request[written..];
+                // From here on an answer may come at any time.
+                sent = request.is_empty() && !connection.holds_some();
             }
             () = sleep_until(sign + timing.answer) => return Err(Unknown::Silent(timing.answer)),
         }
