@@ -96,6 +96,7 @@ async fn open(server: &Server, compression: Compression, pipeline_depth: usize) 
         min_replicas: 0,
         max_event_bytes: 1 << 20,
         archive: stashgate::spool::redis::archive::ArchiveOptions::OFF,
+        local_archive: None,
         compression,
     };
     Spool::Redis(Redis::open(options).await.expect("opens"))

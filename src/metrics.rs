@@ -56,6 +56,12 @@ pub fn spilled(queue: &QueueName, events: u32) {
         .increment(u64::from(events));
 }
 
+/// Events were delivered and could not be kept in the archive on the local disk.
+pub fn unarchived(queue: &QueueName, events: u64) {
+    counter!("stashgate_redis_unarchived_events_total", "queue" => queue.to_string())
+        .increment(events);
+}
+
 /// A command to Redis was answered, or given up. `command`: `append`, or the script's
 /// name.
 pub fn redis_took(command: &'static str, took: Duration) {
@@ -95,7 +101,7 @@ pub fn end_to_end_took(queue: &QueueName, took: Duration) {
 }
 
 /// Unit and meaning of each counter.
-const COUNTERS: [(&str, Unit, &str); 11] = [
+const COUNTERS: [(&str, Unit, &str); 12] = [
     (
         "stashgate_accepted_events_total",
         Unit::Count,
@@ -135,6 +141,11 @@ const COUNTERS: [(&str, Unit, &str); 11] = [
         "stashgate_redis_set_backs_total",
         Unit::Count,
         "How often Redis had forgotten appends.",
+    ),
+    (
+        "stashgate_redis_unarchived_events_total",
+        Unit::Count,
+        "Events that were delivered and could not be kept in the archive on the local disk.",
     ),
     (
         "stashgate_forwarded_events_total",

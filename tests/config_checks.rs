@@ -301,14 +301,13 @@ fn there_is_no_order_across_shards() {
 }
 
 #[test]
-fn the_archive_is_where_the_spool_is() {
+fn a_spool_in_the_journal_has_no_archive_in_redis() {
     assert_refused(
         &["archive.place=redis"],
         "archive.place: the batches wait in the journal",
     );
-    let elsewhere = ["spool.kind=redis", "archive.place=journal"];
-    assert_refused(&elsewhere, "archive.place: the batches wait in Redis");
     assert_redis_taken(&["archive.place=off"]);
+    assert_redis_taken(&["archive.place=journal"]);
     assert_eq!(complaint(&["archive.place=off"]), "");
 }
 

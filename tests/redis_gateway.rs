@@ -523,3 +523,23 @@ async fn a_redis_that_refuses_the_password_is_spilled_and_said() {
     let all = warnings + &setup.log();
     assert!(!all.contains("s3cret"), "{all}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_archive_on_the_disk_holds_what_was_delivered_and_redis_nothing() {
+    let (server, sink) = (RedisServer::start(), Sink::start());
+    let more = "[archive]\nplace = \"journal\"";
+    let setup = setup(&sink, &server, more);
+    let gateway = setup.start_and_wait().await;
+    is_ready(&setup).await;
+    post(setup.http, &events(0..10));
+    arrives(&sink, 10).await;
+    gateway.terminate().await;
+    let kept: Vec<String> = server.ask(&["KEYS", "{logstash}-*"]);
+    assert_eq!(kept, Vec::<String>::new());
+    let segment = setup.data_dir().join("archive/logstash");
+    let files = std::fs::read_dir(segment).expect("it is there");
+    let bytes = |file: std::fs::DirEntry| std::fs::read(file.path()).unwrap_or_default();
+    let mut kept = files.flatten().map(bytes);
+    let has_it = |bytes: Vec<u8>| bytes.windows(9).any(|part| part == b"{\"seq\":9}");
+    assert!(kept.any(has_it), "no event in the archive");
+}

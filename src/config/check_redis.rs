@@ -36,16 +36,11 @@ pub(super) fn check(config: &Config, found: &mut Vec<Finding>) {
 type Say<'a> = dyn FnMut(&str, String) + 'a;
 
 fn check_archive(config: &Config, found: &mut Vec<Finding>) {
-    let what = match (config.spool.kind, config.archive.place) {
-        (SpoolKind::Journal, Some(ArchivePlace::Redis)) => {
-            "the batches wait in the journal, and are kept there too; set \"journal\" or \"off\", or spool.kind = \"redis\""
-        }
-        (SpoolKind::Redis, Some(ArchivePlace::Journal)) => {
-            "the batches wait in Redis, and are kept there too; set \"redis\" or \"off\" (what was spilled to the journal is kept in the journal)"
-        }
-        _ => return,
-    };
-    found.push(("archive.place".into(), what.into()));
+    let is_journal = config.spool.kind == SpoolKind::Journal;
+    if is_journal && config.archive.place == Some(ArchivePlace::Redis) {
+        let what = "the batches wait in the journal, and are kept there too; set \"journal\" or \"off\", or spool.kind = \"redis\"";
+        found.push(("archive.place".into(), what.into()));
+    }
 }
 
 fn check_url(redis: &Redis, say: &mut Say<'_>) {

@@ -317,7 +317,8 @@ pub struct Archive {
     /// Where they are kept; `None`: where the spool is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub place: Option<ArchivePlace>,
-    /// Most bytes of them in Redis. In the journal they share `spool.max_bytes`.
+    /// Most bytes of them in Redis, or on the disk beside a Redis. In the journal that
+    /// the batches were in they share `spool.max_bytes`.
     #[serde(with = "units::bytes")]
     pub max_bytes: ByteSize,
 }
@@ -338,7 +339,7 @@ impl Default for Archive {
 pub enum ArchivePlace {
     /// In Redis, in a list for each day.
     Redis,
-    /// In the journal that the batches were in.
+    /// On the local disk: in the journal that the batches were in, or in one beside Redis.
     Journal,
     /// Nowhere.
     Off,

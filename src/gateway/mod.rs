@@ -52,7 +52,7 @@ use watch::Watch;
 pub(crate) use watch::{left_alone, too_few_replicas};
 
 use crate::admin;
-use crate::config::{Config, Secret};
+use crate::config::{ArchivePlace, Config, Secret};
 use crate::dead_letter::DeadLetters;
 use crate::receiver::Intake;
 use crate::spool::Spool;
@@ -295,15 +295,24 @@ pub(crate) fn redis_options(config: &Config) -> redis::Options {
         heartbeat: settings.heartbeat,
         min_replicas: settings.min_replicas,
         max_event_bytes: config.limits.max_event_bytes.0 as usize,
-        archive: match config.archive.place {
-            None | Some(crate::config::ArchivePlace::Redis) => redis::archive::ArchiveOptions {
-                retention: config.archive.retention,
-                max_bytes: config.archive.max_bytes.0,
-            },
-            Some(crate::config::ArchivePlace::Journal | crate::config::ArchivePlace::Off) => {
-                redis::archive::ArchiveOptions::OFF
-            }
-        },
+        archive: redis_archive(config),
+        // For whoever opens it.
+        local_archive: None,
         compression: settings.compression,
+    }
+}
+
+/// What becomes of settled batches in Redis. What is there already when the archive moves
+/// to the disk ages as it would have.
+fn redis_archive(config: &Config) -> redis::archive::ArchiveOptions {
+    let (retention, max_bytes) = (config.archive.retention, config.archive.max_bytes.0);
+    let retention = match config.archive.place {
+        None | Some(ArchivePlace::Redis) => retention,
+        Some(ArchivePlace::Journal) => Duration::ZERO,
+        Some(ArchivePlace::Off) => return redis::archive::ArchiveOptions::OFF,
+    };
+    redis::archive::ArchiveOptions {
+        retention,
+        max_bytes,
     }
 }

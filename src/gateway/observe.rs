@@ -251,7 +251,14 @@ fn alarms(queues: &[QueueStatus], letters: Option<&DeadLetterStats>) -> Vec<Stri
         let why = queue.stats.spill.as_ref()?.poisoned.as_ref()?;
         Some(format!("queue {}: the journal takes no batches that Redis does not take, until a restart: {why}", queue.stats.queue))
     });
-    let no_spill: Vec<String> = no_spill.collect();
+    let no_archive = queues.iter().filter_map(|queue| {
+        let why = queue.stats.redis.as_ref()?.archive_trouble.as_ref()?;
+        Some(format!(
+            "queue {}: what is delivered is not kept in the archive on the disk: {why}",
+            queue.stats.queue
+        ))
+    });
+    let first: Vec<String> = no_spill.chain(no_archive).collect();
     let queues = queues.iter().map(|queue| {
         (
             format!("queue {}", queue.stats.queue),
@@ -266,7 +273,7 @@ fn alarms(queues: &[QueueStatus], letters: Option<&DeadLetterStats>) -> Vec<Stri
             "{whose}: {events} events are unaccounted for; please report it with the output of `stashgate status --json`"
         )
     });
-    no_spill.into_iter().chain(wrong).collect()
+    first.into_iter().chain(wrong).collect()
 }
 
 /// A host's addresses; the host itself while it has none.

@@ -7,20 +7,25 @@
 //! ([`marker`]). What was not seen for want of an answer is looked at again later, and
 //! then said ([`Watch`]).
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::marker::{self, LeftBehind};
 use super::watch::Watch;
 use super::{StartError, redis_options};
+use crate::batch::QueueName;
 use crate::config::{ArchivePlace, Config, SpoolKind};
 use crate::dead_letter::DeadLetters;
 use crate::spool::Spool;
 use crate::spool::journal::{self, Journal};
+use crate::spool::local_archive::LocalArchive;
 use crate::spool::redis::Redis;
 use crate::spool::redis::nodes::Nodes;
 use crate::spool::spill::{self, Spill};
+
+/// The archive is kept in so many files at least, so that its bound is not coarse.
+const ARCHIVE_SEGMENTS: u64 = 8;
 
 /// What was opened.
 pub(super) struct Opened {
@@ -53,7 +58,7 @@ pub(super) async fn open(config: Arc<Config>) -> Result<Opened, StartError> {
 }
 
 async fn open_redis(config: &Arc<Config>) -> Result<(Spill, Arc<Watch>), StartError> {
-    let options = redis_options(config);
+    let mut options = redis_options(config);
     let nodes = Nodes::new(&options.server).map_err(|bad| StartError::Redis(bad.into()))?;
     let watch = Arc::new(Watch::new(nodes, config));
     watch.look().await;
@@ -65,6 +70,7 @@ async fn open_redis(config: &Arc<Config>) -> Result<(Spill, Arc<Watch>), StartEr
         true => Some(blocking(config, open_journal).await?),
         false => None,
     };
+    options.local_archive = open_local_archive(config).await?;
     let redis = Redis::open(options).await.map_err(StartError::Redis)?;
     watch.opened(redis.nodes());
     let options = spill::Options {
@@ -74,6 +80,57 @@ async fn open_redis(config: &Arc<Config>) -> Result<(Spill, Arc<Watch>), StartEr
         spills: config.spool.redis.spill,
     };
     Ok((Spill::new(redis, journal, options), watch))
+}
+
+/// The archive on the disk beside a Redis; one that is its place no longer is read, and
+/// ages.
+async fn open_local_archive(config: &Arc<Config>) -> Result<Option<LocalArchive>, StartError> {
+    let is_place = config.archive.place == Some(ArchivePlace::Journal);
+    if !is_place && !archive_folder(config).is_dir() {
+        return Ok(None);
+    }
+    let journal = blocking(config, |config| {
+        let folder = archive_folder(config);
+        Journal::open(archive_options(config)).map_err(|error| StartError::Open {
+            what: "archive",
+            folder,
+            error,
+        })
+    });
+    let retention = match is_place {
+        true => config.archive.retention,
+        false => Duration::ZERO,
+    };
+    Ok(Some(LocalArchive::new(journal.await?, retention)))
+}
+
+fn archive_folder(config: &Config) -> PathBuf {
+    config.data_dir.join("archive")
+}
+
+/// Also for queues that are there no longer: what is kept of them ages.
+fn archive_options(config: &Config) -> journal::Options {
+    let (dir, max_bytes) = (archive_folder(config), config.archive.max_bytes.0);
+    let of_former = folders(&dir).into_iter();
+    let of_former = of_former.filter(|name| !config.queues.contains_key(name));
+    let names = config.queues.keys().cloned().chain(of_former);
+    let in_small = (max_bytes / ARCHIVE_SEGMENTS).max(1);
+    journal::Options {
+        queues: names.map(|name| (name, max_bytes)).collect(),
+        dir,
+        segment_bytes: config.spool.journal.segment_bytes.0.min(in_small),
+        max_bytes,
+        store: "archive",
+        ..journal_options(config)
+    }
+}
+
+/// The queues that have a folder in `dir`.
+fn folders(dir: &Path) -> Vec<QueueName> {
+    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    let folders = entries.filter(|entry| entry.path().is_dir());
+    let names = folders.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    names.collect()
 }
 
 /// Recovery reads, so it has a thread of its own.

@@ -15,13 +15,22 @@ const RECORDS: usize = 64;
 const BYTES: usize = 1 << 20;
 
 /// Batches that were accepted in a range of time, as they were then: with their ids.
-/// Holds a few mebibytes. What is settled after it was opened may be missing.
+/// About in the order of that time: exactly so between the places in which they are
+/// kept, in a place as it has them. Holds a few mebibytes for each place. What is settled
+/// after it was opened may be missing.
 #[derive(Debug, Default)]
 pub struct Archive {
-    /// Those that are still to be read, or are being read.
-    parts: VecDeque<Part>,
+    /// Those that are still to be read.
+    places: Vec<Place>,
     /// What those that were read missed.
     missing: u64,
+}
+
+/// A place, and its next batch once that is read.
+#[derive(Debug)]
+struct Place {
+    part: Part,
+    next: Option<Record>,
 }
 
 #[derive(Debug)]
@@ -47,50 +56,60 @@ pub struct ArchiveError(String);
 impl Archive {
     /// The next batch: header and events, as a block. `None`: that was all.
     pub async fn next(&mut self) -> Result<Option<Record>, ArchiveError> {
-        while let Some(part) = self.parts.front_mut() {
-            let next = match part {
-                Part::Journal(journal) => journal.next().await?,
-                Part::Redis(reader) => {
-                    let next = reader.next().await?;
-                    next.map(|(header, block)| (Arc::new(header), block))
-                }
-            };
-            if next.is_some() {
-                return Ok(next);
+        let mut at = 0;
+        while let Some(place) = self.places.get_mut(at) {
+            if place.next.is_none() {
+                place.next = place.part.next().await?;
             }
-            self.missing += part.missing();
-            self.parts.pop_front();
+            if place.next.is_some() {
+                at += 1;
+            } else {
+                self.missing += place.part.missing();
+                self.places.remove(at);
+            }
         }
-        Ok(None)
+        let accepted_at = |place: &&mut Place| place.next.as_ref().map(|(h, _)| h.accepted_at);
+        let oldest = self.places.iter_mut().min_by_key(accepted_at);
+        Ok(oldest.and_then(|place| place.next.take()))
     }
 
     /// What could not be read so far because it was damaged, or went away meanwhile: in
     /// events in the journal, in elements of its lists in Redis.
     pub fn missing(&self) -> u64 {
-        let reading = self.parts.front().map_or(0, Part::missing);
-        self.missing + reading
+        let reading = self.places.iter().map(|place| place.part.missing());
+        self.missing + reading.sum::<u64>()
     }
 
-    /// Reads a scan of the journal after what is there.
-    pub(super) fn and_journal(mut self, scan: Option<Scan>) -> Self {
-        self.parts.extend(scan.map(|scan| {
-            Part::Journal(InJournal {
-                scan: Some(scan),
-                read: VecDeque::new(),
-            })
-        }));
-        self
+    /// Reads a scan of a journal, too.
+    pub(super) fn and_journal(self, scan: Option<Scan>) -> Self {
+        let read = VecDeque::new();
+        let scan = scan.map(Some);
+        self.and(scan.map(|scan| Part::Journal(InJournal { scan, read })))
     }
 
-    /// Reads Redis after what is there.
-    pub(super) fn and_redis(mut self, reader: Option<Reader>) -> Self {
-        let part = reader.map(|reader| Part::Redis(Box::new(reader)));
-        self.parts.extend(part);
+    /// Reads Redis, too.
+    pub(super) fn and_redis(self, reader: Option<Reader>) -> Self {
+        self.and(reader.map(|reader| Part::Redis(Box::new(reader))))
+    }
+
+    fn and(mut self, part: Option<Part>) -> Self {
+        let place = part.map(|part| Place { part, next: None });
+        self.places.extend(place);
         self
     }
 }
 
 impl Part {
+    async fn next(&mut self) -> Result<Option<Record>, ArchiveError> {
+        match self {
+            Self::Journal(journal) => journal.next().await,
+            Self::Redis(reader) => {
+                let next = reader.next().await?;
+                Ok(next.map(|(header, block)| (Arc::new(header), block)))
+            }
+        }
+    }
+
     fn missing(&self) -> u64 {
         match self {
             Self::Journal(journal) => journal.scan.as_ref().map_or(0, Scan::missing_events),

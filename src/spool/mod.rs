@@ -12,6 +12,7 @@
 mod archive;
 pub mod journal;
 mod lease;
+pub mod local_archive;
 mod permit;
 pub mod redis;
 mod room;
@@ -68,8 +69,9 @@ impl Spool {
         }
     }
 
-    /// Reads what is kept of `queue` that was accepted in `accepted`: in the journal all
-    /// that is stored, in Redis what is settled. Of a queue that is not there nothing is.
+    /// Reads what is kept of `queue` that was accepted in `accepted`, from all places at
+    /// once: in the journal all that is stored, in Redis and the archive beside it what is
+    /// settled. Of a queue that is not there nothing is.
     pub async fn archive(
         &self,
         queue: &QueueName,
@@ -78,12 +80,18 @@ impl Spool {
         let archive = Archive::default();
         Ok(match self {
             Self::Journal(journal) => archive.and_journal(journal.scan(queue, accepted)),
-            Self::Redis(redis) => archive.and_redis(redis.archive(queue, accepted).await?),
+            Self::Redis(redis) => {
+                let local = redis.local_scan(queue, accepted.clone());
+                let kept = redis.archive(queue, accepted).await?;
+                archive.and_redis(kept).and_journal(local)
+            }
             Self::Spill(spill) => {
                 let (redis, journal) = spill.parts();
                 let spilled = journal.and_then(|j| j.scan(queue, accepted.clone()));
+                let local = redis.local_scan(queue, accepted.clone());
                 let kept = redis.archive(queue, accepted).await?;
-                archive.and_redis(kept).and_journal(spilled)
+                let archive = archive.and_redis(kept).and_journal(local);
+                archive.and_journal(spilled)
             }
         })
     }
@@ -241,6 +249,9 @@ pub struct RedisPart {
     pub uncertain_events: u64,
     /// Batches taken back from gateways that fell silent, since the queue was made.
     pub reclaimed_batches: u64,
+    /// Why what was delivered last could not be kept in the archive on the disk; `None`:
+    /// it was, or that is not its place.
+    pub archive_trouble: Option<String>,
 }
 
 /// The part of a queue that is in the local journal, since Redis did not take it.

@@ -35,6 +35,7 @@ pub fn options(url: &str) -> Options {
         min_replicas: 0,
         max_event_bytes: 1 << 20,
         archive: ArchiveOptions::OFF,
+        local_archive: None,
         compression: Compression::default(),
     }
 }

@@ -21,13 +21,14 @@ use std::time::{Duration, Instant};
 
 use deadpool_redis::redis::{Value, from_redis_value};
 
-use super::archive::Shelves;
+use super::archive::{Carrier, Shelves};
 use super::held::Sorted;
 use super::nodes::{Conn, Fault};
 use super::other_release::OtherRelease;
 use super::scripts::{self, Answer, Word};
 use super::shard::{Shard, Trouble};
 use super::state::{Resumed, SetBack, Settlement, State};
+use crate::spool::local_archive::LocalArchive;
 use crate::{metrics, record};
 
 /// Most elements, and most bytes, of one fetch.
@@ -56,6 +57,7 @@ pub(super) struct Lane {
     dry_until: Instant,
     next_look: Instant,
     other_release: OtherRelease,
+    carrier: Carrier,
     trouble: Trouble,
 }
 
@@ -72,7 +74,11 @@ enum Job {
 }
 
 impl Lane {
-    pub(super) fn new(shard: Arc<Shard>, heartbeat: Duration) -> Self {
+    pub(super) fn new(
+        shard: Arc<Shard>,
+        heartbeat: Duration,
+        archive: Option<LocalArchive>,
+    ) -> Self {
         let now = Instant::now();
         Self {
             trouble: Trouble::new(shard.clone(), "leasing"),
@@ -81,6 +87,7 @@ impl Lane {
             dry_until: now,
             next_look: now,
             other_release: OtherRelease::default(),
+            carrier: Carrier::new(archive),
         }
     }
 
@@ -293,6 +300,8 @@ impl Lane {
         holder: String,
         settlements: &[Settlement],
     ) -> Result<(), Fault> {
+        let (carrier, shard) = (&mut self.carrier, &self.shard);
+        carrier.carry(shard, conn, &holder, settlements).await?;
         let keys = &self.shard.keys;
         let leases = keys.leases(&holder);
         let shelves = Shelves::new(self.shard.archive, settlements);
@@ -309,6 +318,7 @@ impl Lane {
             )
             .collect();
         let answer = scripts::SETTLE.ask(conn, &keys, args).await?;
+        self.carrier.told();
         if let Some(answer) = self.still_us(&holder, answer) {
             self.shard
                 .change(|state| state.settled(settlements, answer.books));

@@ -34,6 +34,7 @@
 //! | a gateway was stopped, reclaimed, and goes on | it is a new holder; what it had in hand may be sent twice, none of it is settled twice |
 //! | Redis lost data (failover) | leases that are missing retire the holder; waiting batches that vanished are missing in the books |
 //! | an element is damaged | it is set aside in `{L}:quarantine` and counted |
+//! | the archive on the local disk takes nothing | that is counted and said; settlements go on |
 //! | memory gets short, or the archive longer than `max_bytes` | its oldest batches go |
 //! | what others put there is no event | it is handed out beside the events (`foreign`), and nothing is settled before it is kept as a dead letter |
 //! | a record is of another release | it is given back and reported; what stands behind it is sent, more slowly; with nothing else the list is left alone for growing times |
@@ -73,9 +74,11 @@ pub(super) use lease::{Lease, Permit};
 pub use nodes::{BadServer, ServerOptions};
 pub use options::{OpenError, Options, QueueOptions};
 
+use super::local_archive::{LocalArchive, Scan};
 use super::room::Room;
 use super::{AppendError, LeaseError, QueueStats};
 use crate::batch::{QueueName, UnixMillis};
+use crate::metrics;
 use appender::Appender;
 use archive::{ArchiveOptions, Archivist};
 use element::Compression;
@@ -108,6 +111,7 @@ struct Inner {
     compression: Compression,
     max_event_bytes: usize,
     archive: ArchiveOptions,
+    local_archive: Option<LocalArchive>,
     workers: Mutex<Workers>,
     ticked: Arc<Mutex<Instant>>,
 }
@@ -137,6 +141,8 @@ impl Redis {
         let mut queues = BTreeMap::new();
         let mut tried = Vec::new();
         for (index, queue) in options.queues.iter().enumerate() {
+            // Shown from the start.
+            metrics::unarchived(&queue.name, 0);
             let place = (queue.name.clone(), index, queue.ordered);
             let queue = Queue::new(place, room.clone(), options.shards.max(1));
             for (at, list) in keys::lists(queue.name.as_str(), options.shards)
@@ -175,6 +181,7 @@ impl Redis {
             compression: options.compression,
             max_event_bytes: options.max_event_bytes,
             archive: options.archive,
+            local_archive: options.local_archive.clone(),
             workers: Mutex::new(workers),
             ticked,
         });
@@ -260,8 +267,22 @@ impl Redis {
             .map(Some)
     }
 
+    /// What is kept of the queue on the local disk, if that is the archive's place.
+    pub(super) fn local_scan(
+        &self,
+        queue: &QueueName,
+        accepted: RangeInclusive<UnixMillis>,
+    ) -> Option<Scan> {
+        let local = self.0.local_archive.as_ref()?;
+        local.scan(queue, accepted)
+    }
+
     pub(super) fn stats(&self) -> Vec<QueueStats> {
-        self.0.queues.values().map(|queue| queue.stats()).collect()
+        let mut stats: Vec<_> = self.0.queues.values().map(|q| q.stats()).collect();
+        if let Some(local) = &self.0.local_archive {
+            stats.iter_mut().for_each(|stats| local.add_to(stats));
+        }
+        stats
     }
 
     /// How long ago the runtime was last known to move. An outage of Redis is not
@@ -289,6 +310,9 @@ impl Redis {
         }
         for queue in self.0.queues.values() {
             queue.refuse_all(&AppendError::Closing);
+        }
+        if let Some(local) = &self.0.local_archive {
+            local.close().await;
         }
     }
 
@@ -318,7 +342,7 @@ impl Workers {
         let heartbeat = options.heartbeat;
         let (tried, lane_tried) = tokio::sync::oneshot::channel();
         self.finishing
-            .spawn(Lane::new(shard.clone(), heartbeat).run(tried));
+            .spawn(Lane::new(shard.clone(), heartbeat, options.local_archive.clone()).run(tried));
         self.timers
             .spawn(Keeper::new(shard.clone(), appender, heartbeat).run());
         let Some(appender) = appender else {

@@ -6,6 +6,7 @@ use super::archive::ArchiveOptions;
 use super::element::Compression;
 use super::nodes::{BadServer, ServerOptions};
 use crate::batch::QueueName;
+use crate::spool::local_archive::LocalArchive;
 
 /// How the Redis spool works; from the configuration.
 #[derive(Debug, Clone)]
@@ -31,6 +32,8 @@ pub struct Options {
     pub max_event_bytes: usize,
     /// What becomes of settled batches.
     pub archive: ArchiveOptions,
+    /// What keeps them on the local disk, if that is their place.
+    pub local_archive: Option<LocalArchive>,
     /// How payloads are stored.
     pub compression: Compression,
 }

@@ -282,6 +282,7 @@ impl Queue {
                 unavailable: self.unavailable(),
                 uncertain_events: shards.iter().map(|s| s.uncertain_events()).sum(),
                 reclaimed_batches: view.reclaimed_batches,
+                archive_trouble: None,
             }),
             spill: None,
         }

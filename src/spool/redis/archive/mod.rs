@@ -8,6 +8,8 @@
 //!   were taken from its head.
 //! - `bound` keeps all lists together below `max_bytes`, and gives way when the server's
 //!   memory gets short: the oldest elements first, in steps of some mebibytes.
+//! - `carrier`: where the archive is on the local disk, nothing is pushed; what is settled
+//!   is read back before that and given to [`LocalArchive`](crate::spool::local_archive).
 //! - `reader` reads a range of time; the old agent's lists too, whose events have
 //!   no time but their list's day.
 //!
@@ -19,12 +21,14 @@
 //! | an element is damaged, or of another release | it is skipped and counted |
 
 mod bound;
+mod carrier;
 mod day;
 mod reader;
 
 use std::time::Duration;
 
 pub(super) use bound::Archivist;
+pub(super) use carrier::Carrier;
 pub(super) use day::Day;
 pub use reader::Reader;
 
