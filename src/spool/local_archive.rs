@@ -2,7 +2,7 @@
 //! (`archive.place = "journal"`).
 //!
 //! Before Redis is told that batches are settled, their events are read back and given to
-//! [`LocalArchive::keep`]. Their records are settled here as soon as they are stored, so
+//! `LocalArchive::keep`. Their records are settled here as soon as they are stored, so
 //! the journal's own retention and bound take them away again, the oldest first.
 //!
 //! The archive is a convenience, delivery is the guarantee: what cannot be kept in a
@@ -10,7 +10,7 @@
 //!
 //! | failure | what happens |
 //! | --- | --- |
-//! | the disk is full, failed, or hangs | after [`PATIENCE`] the batches are counted as missed; then none are tried for [`REST`], so that settling is not slow all the time |
+//! | the disk is full, failed, or hangs | after some seconds the batches are counted as missed; then none are tried for ten seconds, so that settling is not slow all the time |
 //! | the journal is poisoned by a failed operation | the same, until a restart; what is stored can still be read |
 //! | a crash after a batch was kept, before Redis is told | it is sent and kept again, with the same ids |
 //! | a crash after a batch was kept, before it is settled here | it is settled at the next start |
@@ -102,7 +102,7 @@ impl LocalArchive {
         shelf.lock().clone()
     }
 
-    /// Keeps `batches`, or says and counts that they are not. Takes [`PATIENCE`] twice
+    /// Keeps `batches`, or says and counts that they are not. Takes twice `PATIENCE`
     /// at most.
     pub(super) async fn keep(&self, queue: &QueueName, batches: Vec<Batch>) {
         let mut missing: u64 = batches.iter().map(|batch| u64::from(batch.events)).sum();

@@ -9,7 +9,7 @@
 //! - `bound` keeps all lists together below `max_bytes`, and gives way when the server's
 //!   memory gets short: the oldest elements first, in steps of some mebibytes.
 //! - `carrier`: where the archive is on the local disk, nothing is pushed; what is settled
-//!   is read back before that and given to [`LocalArchive`](crate::spool::local_archive).
+//!   is read back before that and given to `spool::local_archive`.
 //! - `reader` reads a range of time; the old agent's lists too, whose events have
 //!   no time but their list's day.
 //!
