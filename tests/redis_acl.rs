@@ -1,4 +1,4 @@
-//! The ACL user of `docs/configuration.md` may do all that the spool does, also when
+//! The ACL user of `docs/redis.md` may do all that the spool does, also when
 //! answers are lost, and nothing to the keys of others.
 
 mod journal_support;
@@ -17,7 +17,7 @@ use stashgate::spool::redis::{Options, ServerOptions};
 
 /// The line of the page, word by word.
 fn documented() -> Vec<&'static str> {
-    let page = include_str!("../docs/configuration.md");
+    let page = include_str!("../docs/redis.md");
     let line = page.lines().map(str::trim);
     let mut line = line.filter(|line| line.starts_with("ACL SETUSER stashgate "));
     line.next().expect("the line is there").split(' ').collect()
@@ -27,7 +27,7 @@ fn as_user(url: &str) -> ServerOptions {
     ServerOptions {
         url: url.to_owned(),
         user: Some("stashgate".to_owned()),
-        password: Some("SECRET".to_owned()),
+        password: Some("PASSWORD".to_owned()),
         ..ServerOptions::default()
     }
 }
@@ -68,7 +68,7 @@ async fn the_documented_user_sees_all_facts_and_no_keys_of_others() {
     let mut conn = nodes.connect("logstash").await.expect("logged in");
     let facts = Facts::of(&mut conn).await.expect("told");
     assert_eq!(facts.fsync.as_deref(), Some("always"));
-    let mut own = client(&format!("redis://stashgate:SECRET@{}", server.address()));
+    let mut own = client(&format!("redis://stashgate:PASSWORD@{}", server.address()));
     let others: [&[&str]; 3] = [
         &["RPUSH", "other", "x"],
         &["CONFIG", "SET", "maxmemory", "0"],
