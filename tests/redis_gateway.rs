@@ -247,6 +247,8 @@ async fn a_queue_that_is_gone_from_the_settings_is_not_left_behind_in_redis() {
         refused.contains("configure [queues.audit] until it is drained"),
         "{refused}"
     );
+    // The ledger knows of batches that a dead gateway had in hand.
+    assert!(refused.contains("DEL audit {audit}:ledger"), "{refused}");
     let check = run(stashgate(&["check", "--config"]).arg(one.config_file()));
     assert!(
         check.out.contains("BAD") && check.out.contains("[queues.audit]"),

@@ -174,7 +174,7 @@ fn refusals(servers: &[Server], allow_eviction: bool) -> impl Iterator<Item = St
 pub(crate) fn left_alone(stranded: &[Stranded]) -> impl Iterator<Item = String> {
     stranded.iter().map(|Stranded { list, batches }| {
         let queue = list.split('.').next().unwrap_or(list);
-        format!("{batches} batches wait in Redis in the list {list}, no queue of this gateway has it, and no living gateway sends it: configure [queues.{queue}] until it is drained, or, if it is of no more use, delete it: DEL {list}")
+        format!("{batches} batches wait in Redis in the list {list}, no queue of this gateway has it, and no living gateway sends it: configure [queues.{queue}] until it is drained, or, if it is of no more use, delete it: DEL {list} {{{list}}}:ledger")
     })
 }
 
