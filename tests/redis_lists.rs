@@ -160,6 +160,31 @@ async fn two_gateways_share_a_queue_and_lose_and_double_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_gateway_whose_output_is_blocked_keeps_nothing_that_it_does_not_send() {
+    let server = RedisServer::start();
+    let (blocked, other) = (
+        open(options(&server.url())).await,
+        open(options(&server.url())).await,
+    );
+    let mut begun = Box::pin(lease_number(&blocked));
+    let waits = tokio::time::timeout(Duration::from_millis(100), &mut begun).await;
+    assert!(waits.is_err(), "nothing is there yet");
+    // From here on nobody looks what became of that lease.
+    append_numbers(&blocked, 0..40).await;
+    let leased = || server.ask::<i64>(&["HGET", "{logstash}:ledger", "leased_batches"]);
+    until("it was fetched for nobody", || leased() > 0).await;
+    let taken = tokio::time::timeout(Duration::from_secs(20), take(&other, 40)).await;
+    assert_eq!(taken.expect("all of it"), (0..40).collect());
+    // It is still served, once it looks again.
+    append_numbers(&other, 40..41).await;
+    let (number, lease) = begun.await;
+    assert_eq!(number, 40);
+    lease.ack(0).await.expect("settled");
+    other.close().await;
+    blocked.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_key_that_was_copied_onto_the_list_is_sent_and_counted_as_foreign() {
     let server = RedisServer::start();
     let spool = open(options(&server.url())).await;

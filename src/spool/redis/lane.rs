@@ -9,7 +9,9 @@
 //!   retired, its leases are put back, and a new one is registered.
 //! - Leases are fetched many at a time, when somebody waits for one and while few are
 //!   left of those that are taken.
-//! - What nobody here takes for a second is given back, so that others can send it.
+//! - What nobody here takes for a second is given back, so that others can send it,
+//!   also if somebody waits: who looks takes it at once, and who does not look gets
+//!   nothing fetched again until then.
 //! - Settlements are told many at a time. A lost answer to that does no harm: they are
 //!   told again.
 //!
@@ -161,10 +163,7 @@ impl Lane {
             if wants_more && dry <= now {
                 return Job::Fetch(holder);
             }
-            let idle = match is_wanted {
-                true => Vec::new(),
-                false => state.withdraw_idle(now, IDLE),
-            };
+            let idle = state.withdraw_idle(now, IDLE);
             if !idle.is_empty() {
                 return Job::GiveBack(holder, idle);
             }

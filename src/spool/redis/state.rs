@@ -45,6 +45,8 @@ pub(super) struct State {
     touched: Option<Instant>,
     /// Whether something was handed out since the last fetch.
     taken: bool,
+    /// Whether somebody looked here in vain since something was last withdrawn.
+    missed: bool,
     closed: bool,
 }
 
@@ -235,7 +237,10 @@ impl State {
         if self.closed {
             return None;
         }
-        let (number, mut held) = self.ready.pop_first()?;
+        let Some((number, mut held)) = self.ready.pop_first() else {
+            self.missed = true;
+            return None;
+        };
         self.touched = Some(Instant::now());
         self.taken = true;
         let content = held.content.take();
@@ -282,10 +287,11 @@ impl State {
     }
 
     /// Whether to fetch: somebody waits in vain, or less than `low` bytes are left of
-    /// what is being taken.
+    /// what is being taken. Who waits, but did not look when there was something, has
+    /// other things to do (a slow output), and would keep it from other gateways.
     pub(super) fn wants_more(&self, is_wanted: bool, low: u64) -> bool {
         let bytes: u64 = self.ready.values().map(Held::bytes).sum();
-        (is_wanted && self.ready.is_empty()) || (self.taken && bytes < low)
+        (is_wanted && self.missed && self.ready.is_empty()) || (self.taken && bytes < low)
     }
 
     // Settling.
@@ -317,6 +323,7 @@ impl State {
         if touched.is_none_or(|since| since < idle) {
             return Vec::new();
         }
+        self.missed &= self.ready.is_empty();
         let idle = std::mem::take(&mut self.ready);
         for held in idle.values().filter(|held| held.attempts > 0) {
             // Whoever remembers thousands of them has other troubles.
