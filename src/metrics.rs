@@ -78,7 +78,8 @@ pub fn redis_set_back(queue: &QueueName, times: u64) {
     counter!("stashgate_redis_set_backs_total", "queue" => queue.to_string()).increment(times);
 }
 
-/// Events that were sent, with an unknown outcome, and will be sent again.
+/// Events that may be sent twice: the outcome of sending, of appending or of an
+/// acknowledgement is not known, or it came too late.
 pub fn possible_duplicates(queue: &QueueName, events: u64) {
     counter!("stashgate_possible_duplicate_events_total", "queue" => queue.to_string())
         .increment(events);
@@ -155,7 +156,7 @@ const COUNTERS: [(&str, Unit, &str); 12] = [
     (
         "stashgate_possible_duplicate_events_total",
         Unit::Count,
-        "Events that are sent again after an unknown outcome.",
+        "Events that may be sent twice.",
     ),
     (
         "stashgate_dead_letters_kept_events_total",

@@ -44,6 +44,7 @@ async fn nothing_answered_is_missing_after_redis_was_killed_under_load() {
         assert!(member.spilled().await > 0, "nothing went to the journal");
         assert_eq!(member.reclaimed().await, 0, "a living gateway was robbed");
     }
+    site.doubles_are_counted().await;
     site.comes_out_even(&[&redis]).await;
 }
 
@@ -103,6 +104,7 @@ async fn a_frozen_redis_holds_up_no_ingest_and_robs_nobody() {
         assert!(member.spilled().await > 0, "nothing went to the journal");
         assert_eq!(member.reclaimed().await, 0, "a living gateway was robbed");
     }
+    site.doubles_are_counted().await;
     site.comes_out_even(&[&redis]).await;
 }
 

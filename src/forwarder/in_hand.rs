@@ -135,9 +135,12 @@ pub(super) async fn ack(work: &Work, lease: Lease, dead_letters: u32) {
         .0
         .saturating_sub(lease.header().accepted_at.0);
     metrics::end_to_end_took(&work.queue, Duration::from_millis(age));
-    if let Err(error) = lease.ack(dead_letters).await
-        && let Some(failures) = work.unsettled.failed()
-    {
+    let events = u64::from(lease.header().events.saturating_sub(dead_letters));
+    let Err(error) = lease.ack(dead_letters).await else {
+        return;
+    };
+    metrics::possible_duplicates(&work.queue, events);
+    if let Some(failures) = work.unsettled.failed() {
         tracing::error!(queue = %work.queue, failures, "a confirmed batch will be sent again: {error}");
     }
 }

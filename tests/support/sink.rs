@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
@@ -19,6 +19,8 @@ pub(crate) struct Sink {
     pub(crate) address: SocketAddr,
     ids: Arc<Mutex<HashMap<u64, String>>>,
     faults: Arc<Mutex<Vec<String>>>,
+    /// Events that came again.
+    twice: Arc<AtomicU64>,
     blocked: Arc<AtomicBool>,
 }
 
@@ -41,6 +43,7 @@ impl Sink {
             address: listener.local_addr().expect("bound"),
             ids: Arc::default(),
             faults: Arc::default(),
+            twice: Arc::default(),
             blocked: Arc::default(),
         }
     }
@@ -72,6 +75,12 @@ impl Sink {
     /// How many events arrived, each counted once.
     pub(crate) fn distinct(&self) -> u64 {
         self.ids.lock().expect("no holder panics").len() as u64
+    }
+
+    /// How many events came that had come before.
+    #[allow(dead_code)]
+    pub(crate) fn twice(&self) -> u64 {
+        self.twice.load(Relaxed)
     }
 
     /// Everything that should not have been: lines that are no whole events,
@@ -106,7 +115,9 @@ impl Sink {
             .as_str()
             .ok_or_else(|| format!("no id: {text}"))?;
         let mut ids = self.ids.lock().expect("no holder panics");
-        match ids.insert(seq, id.to_owned()) {
+        let before = ids.insert(seq, id.to_owned());
+        self.twice.fetch_add(u64::from(before.is_some()), Relaxed);
+        match before {
             Some(before) if before != id => Err(format!("event {seq} has ids {before} and {id}")),
             _ => Ok(()),
         }

@@ -26,6 +26,7 @@ use super::nodes::{Conn, Fault};
 use super::queue::{Append, Queue, accept, refuse};
 use super::shard::{Shard, Trouble};
 use super::state::Appended;
+use crate::metrics;
 use crate::spool::AppendError;
 
 /// Most bytes of one flush: bounds how long its first batch waits.
@@ -196,9 +197,9 @@ impl Appender {
         for flush in std::mem::take(&mut self.uncertain) {
             match (is_stored(&flush), &replicated) {
                 (true, Ok(())) => accept(flush.appends),
-                (true, Err(fault)) => refuse(flush.appends, &may_be_stored(&fault.to_string())),
+                (true, Err(fault)) => self.refuse_stored(flush.appends, &fault.to_string()),
                 (false, _) if is_ended => again.extend(flush.appends),
-                (false, _) => refuse(flush.appends, &may_be_stored("the connection was lost")),
+                (false, _) => self.refuse_stored(flush.appends, "the connection was lost"),
             }
         }
         self.show_uncertain();
@@ -309,7 +310,7 @@ impl Appender {
         self.shard.grew();
         let too_few = self.form.too_few(stored.replicas);
         match &too_few {
-            Some(fault) => refuse(flush.appends, &may_be_stored(&fault.to_string())),
+            Some(fault) => self.refuse_stored(flush.appends, &fault.to_string()),
             None => accept(flush.appends),
         }
         too_few
@@ -345,18 +346,27 @@ impl Appender {
         match fault {
             Fault::Lost(_) => self.uncertain.push_back(flush),
             // A transaction that was refused may have been done in part.
-            Fault::Refused(words) => refuse(flush.appends, &may_be_stored(words)),
+            Fault::Refused(words) => self.refuse_stored(flush.appends, words),
             _ => again.extend(flush.appends),
         }
     }
 
     /// Redis is away: nobody waits for it.
     fn give_up(&mut self, fault: &Fault) {
-        for flush in &mut self.uncertain {
-            let appends = std::mem::take(&mut flush.appends);
-            refuse(appends, &may_be_stored(&fault.to_string()));
+        for at in 0..self.uncertain.len() {
+            let appends = std::mem::take(&mut self.uncertain[at].appends);
+            self.refuse_stored(appends, &fault.to_string());
         }
         self.queue.set_away(self.index, Some(fault.to_string()));
+    }
+
+    /// Refuses what may be stored all the same: it is kept elsewhere as well, or comes
+    /// again.
+    fn refuse_stored(&self, appends: Vec<Append>, words: &str) {
+        let events = appends.iter().map(|append| u64::from(append.events));
+        metrics::possible_duplicates(&self.queue.name, events.sum());
+        let words = format!("{words}; the batch may be stored");
+        refuse(appends, &AppendError::Unavailable(words));
     }
 
     fn show_uncertain(&self) {
@@ -372,8 +382,4 @@ impl Appender {
             self.queue.refuse_late(Instant::now());
         }
     }
-}
-
-fn may_be_stored(words: &str) -> AppendError {
-    AppendError::Unavailable(format!("{words}; the batch may be stored"))
 }
