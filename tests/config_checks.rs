@@ -283,7 +283,8 @@ fn figures_for_redis_have_bounds_that_are_said() {
     );
     assert_redis_refused(&["spool.redis.heartbeat=500ms"], "it is \"1s\" to \"1h\"");
     assert_redis_refused(&["spool.redis.pool_size=1"], "it is 2 to 1000");
-    assert_redis_refused(&["spool.redis.pipeline_depth=0"], "it is 1 to 64");
+    assert_redis_refused(&["spool.redis.pipeline_depth=0"], "it is 1 to 16");
+    assert_redis_refused(&["spool.redis.pipeline_depth=17"], "it is 1 to 16");
     assert_redis_refused(&["spool.redis.shards=0"], "it is 1 to 64");
 }
 

@@ -13,9 +13,10 @@ const MAX_REPLICAS: u32 = 16;
 const LEAST_HEARTBEAT: Duration = Duration::from_secs(1);
 /// So long nobody sends what a dead gateway had in hand.
 const MOST_HEARTBEAT: Duration = Duration::from_secs(3600);
-/// Connections to one server, and pipelines under way for one list.
+/// Connections to one server.
 const MAX_POOL: usize = 1_000;
-const MAX_DEPTH: usize = 64;
+/// Pipelines under way for one list: a connection keeps no more of them in order.
+const MAX_DEPTH: usize = 16;
 
 /// Adds what does not fit to `found`. What is set for a Redis that is not used is
 /// not looked at, so that `spool.kind` can be switched to and fro.
