@@ -39,8 +39,11 @@
 //! | what others put there is no event | it is handed out beside the events (`foreign`), and nothing is settled before it is kept as a dead letter |
 //! | a record is of another release | it is given back and reported; what stands behind it is sent, more slowly; with nothing else the list is left alone for growing times |
 //!
-//! Memory is bounded by `max_in_flight_bytes`, what is leased, and 5 MiB a list of
-//! batches at hand.
+//! Memory is bounded: the payloads of appends by `max_in_flight_bytes`, and beside each
+//! its element, at most a little larger. A flush is copied when it is sent, so that up
+//! to `pipeline_depth` times 4 MiB a list come on top, or a larger batch each. Of what
+//! is leased, a list has at hand less than 1 MiB and one more fetch: 4 MiB, or a batch
+//! that is larger, while it is read twice that.
 
 mod appender;
 pub mod archive;
