@@ -45,6 +45,8 @@ pub(crate) enum Fault {
     LateAck(Duration),
     /// This sequence is acknowledged, and nothing processed.
     WrongAck(u32),
+    /// This sequence is acknowledged before any of the window is read.
+    EarlyAck(u32),
     /// All is processed and acknowledged twice.
     AckTwice,
     /// Says something else.
@@ -251,6 +253,11 @@ impl Client {
             return self.reset();
         };
         let count = count?;
+        let is_early = |fault: &mut Fault| matches!(fault, Fault::EarlyAck(_));
+        let early = lock(&self.shared.faults).pop_front_if(is_early);
+        if let Some(fault) = early {
+            return self.fail(fault, count).await;
+        }
         while self.pending.len() < count as usize {
             self.frame().await?;
         }
@@ -323,7 +330,7 @@ impl Client {
                 self.process(count);
                 self.ack(count).await
             }
-            Fault::WrongAck(sequence) => {
+            Fault::WrongAck(sequence) | Fault::EarlyAck(sequence) => {
                 self.pending.clear();
                 self.ack(sequence).await?;
                 self.until_the_client_is_gone().await

@@ -5,7 +5,7 @@ use tokio::time::sleep_until;
 use super::watch::Watch;
 use crate::forwarder::connection::Connection;
 use crate::forwarder::outcome::Unknown;
-use crate::wire::lumberjack::Acks;
+use crate::wire::lumberjack::{Acks, whole_events};
 
 /// Acks in one read.
 const READ: usize = 64 * 6;
@@ -25,22 +25,18 @@ pub(super) struct Exchange<'a> {
 impl Exchange<'_> {
     /// Ends when all of the window is acknowledged.
     pub(super) async fn run(mut self, watch: &mut Watch<'_>) -> Result<(), Unknown> {
-        let (mut covered, mut sent) = (0, false);
+        let (mut covered, mut written, mut sent) = (0, 0, false);
         let mut buffer = [0; READ];
         while covered < self.count || !sent {
             tokio::select! {
                 biased;
                 read = self.connection.read(&mut buffer) => {
                     let read = read.map_err(Unknown::Reset)?;
-                    covered = self.take(&buffer[..read], covered, watch)?;
-                    if covered == self.count && !self.frames.is_empty() {
-                        return Err(Unknown::Protocol("it acknowledged what it had not got".into()));
-                    }
+                    covered = self.take(&buffer[..read], covered, written, watch)?;
                 }
-                written = self.connection.write(self.frames), if !sent => {
-                    let written = written.map_err(Unknown::Reset)?;
-                    sent = self.frames.is_empty();
-                    self.frames = &self.frames[written..];
+                more = self.connection.write(&self.frames[written..]), if !sent => {
+                    sent = written == self.frames.len();
+                    written += more.map_err(Unknown::Reset)?;
                     watch.got_on();
                 }
                 () = sleep_until(watch.due()) => watch.judge()?,
@@ -49,11 +45,13 @@ impl Exchange<'_> {
         Ok(())
     }
 
-    /// Goes by the acks in `bytes`; how many events of the window are covered now.
+    /// Goes by the acks in `bytes`, after `written` bytes of the window; how many of
+    /// its events are covered now.
     fn take(
         &mut self,
         mut bytes: &[u8],
         mut covered: u32,
+        written: usize,
         watch: &mut Watch<'_>,
     ) -> Result<u32, Unknown> {
         if bytes.is_empty() {
@@ -62,6 +60,10 @@ impl Exchange<'_> {
         while let Some(ack) = read_ack(self.acks, &mut bytes)? {
             if ack == 0 {
                 watch.kept_waiting();
+            } else if ack <= self.count && ack > self.got(written) {
+                return Err(Unknown::Protocol(format!(
+                    "it acknowledged the sequence {ack}, which it had not got"
+                )));
             } else if covered < ack && ack <= self.count {
                 *self.acknowledged += u64::from(ack - covered);
                 covered = ack;
@@ -74,6 +76,14 @@ impl Exchange<'_> {
             }
         }
         Ok(covered)
+    }
+
+    /// Events that the peer may have when `written` bytes were written.
+    fn got(&self, written: usize) -> u32 {
+        match written == self.frames.len() {
+            true => self.count,
+            false => whole_events(&self.frames[..written]),
+        }
     }
 }
 

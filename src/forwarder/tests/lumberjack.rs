@@ -184,6 +184,20 @@ async fn an_answer_that_fits_no_window_confirms_nothing() {
 }
 
 #[tokio::test]
+async fn an_ack_of_events_that_were_not_sent_yet_confirms_nothing() {
+    let beats = Beats::start().await;
+    let mut queue = Queue::by_lumberjack(&[beats.address()]);
+    // More than the kernel takes while nobody reads.
+    let long = "x".repeat(1_000_000);
+    let lines = (0..8).map(|n| format!("{{\"n\":{n},\"text\":\"{long}\"}}\n"));
+    beats.faults([Fault::EarlyAck(7)]);
+    queue.put_payload(lines.collect(), 8).await;
+    queue.start();
+    queue.settled().await;
+    beats.sink().assert_has(0..8);
+}
+
+#[tokio::test]
 async fn a_second_ack_of_a_window_is_not_taken_for_the_next_ones() {
     let beats = Beats::start().await;
     let mut queue = Queue::by_lumberjack(&[beats.address()]);

@@ -64,6 +64,34 @@ impl Encoder {
     }
 }
 
+/// How many events are whole in `frames`, the beginning of one window. Those of a
+/// compressed frame are whole when all of it is.
+pub fn whole_events(frames: &[u8]) -> u32 {
+    let number = |at: usize| -> Option<u32> {
+        let bytes = frames.get(at..at + 4)?;
+        Some(u32::from_be_bytes(bytes.try_into().ok()?))
+    };
+    let (mut at, mut whole) = (SHORT, 0);
+    loop {
+        let (end, covered) = match frames.get(at + 1) {
+            Some(&EVENT) => match (number(at + 2), number(at + 6)) {
+                (Some(sequence), Some(len)) => (at + LONG + len as usize, sequence),
+                _ => return whole,
+            },
+            // A compressed frame holds all of its window.
+            Some(&COMPRESSED) => match (number(2), number(at + 2)) {
+                (Some(count), Some(len)) => (at + SHORT + len as usize, count),
+                _ => return whole,
+            },
+            _ => return whole,
+        };
+        if end > frames.len() {
+            return whole;
+        }
+        (at, whole) = (end, covered);
+    }
+}
+
 fn put_events(lines: &[u8], out: &mut Vec<u8>) -> u32 {
     // Exact for events of 160 bytes; for shorter ones it grows.
     out.reserve(lines.len() + lines.len() / 16 + LONG);
@@ -125,6 +153,18 @@ mod tests {
         assert_eq!(out[..8], *b"2W\0\0\0\x022C");
         let len = u32::from_be_bytes(out[8..12].try_into().expect("four bytes"));
         assert_eq!(out.len(), 12 + len as usize);
+    }
+
+    #[test]
+    fn an_event_is_whole_with_the_last_byte_of_its_frame() {
+        for (level, first) in [(0, 18), (3, usize::MAX)] {
+            let mut out = Vec::new();
+            Encoder::new(level).window(b"{}\n{\"a\":1}\n", &mut out);
+            for end in 0..out.len() {
+                assert_eq!(whole_events(&out[..end]), u32::from(end >= first), "{end}");
+            }
+            assert_eq!(whole_events(&out), 2);
+        }
     }
 
     #[test]

@@ -30,7 +30,7 @@ mod inflate;
 
 pub use acks::{Acks, NotAnAck};
 pub use decode::{DecodeError, Decoder, Item};
-pub use encode::{Encoder, window_len};
+pub use encode::{Encoder, whole_events, window_len};
 
 /// The first byte of every frame.
 pub const VERSION: u8 = b'2';
