@@ -1,11 +1,11 @@
 //! What all connections to one address share: how it stands, when it may be
 //! tried, and what was said about it in the log.
 
+mod room;
 #[cfg(test)]
 mod tests;
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -22,6 +22,7 @@ use super::status::{EndpointState, EndpointStatus};
 use super::timing::Timing;
 use crate::batch::{QueueName, UnixMillis};
 use crate::log::Complaints;
+use room::Room;
 
 /// One address of one host of one queue.
 #[derive(Debug)]
@@ -42,7 +43,7 @@ pub(super) struct Endpoint {
     pub(super) stop: CancellationToken,
     /// Asks for the name to be resolved again.
     refresh: Arc<Notify>,
-    takes_at_most: AtomicUsize,
+    room: Room,
     duty: watch::Sender<Duty>,
     state: Mutex<State>,
 }
@@ -157,7 +158,7 @@ impl Endpoint {
             trial: Arc::default(),
             stop,
             refresh,
-            takes_at_most: AtomicUsize::new(usize::MAX),
+            room: Room::default(),
             duty: watch::Sender::new(Duty::Active),
             state: Mutex::new(State::new(timing)),
         }
@@ -285,6 +286,7 @@ impl Endpoint {
 
     /// It took what it was sent.
     pub(super) fn takes_it(&self) {
+        self.room.took();
         if !self.is_proven() {
             self.proven();
         }
@@ -292,12 +294,12 @@ impl Endpoint {
 
     /// How many bytes it takes at a time, as far as is known.
     pub(super) fn takes_at_most(&self) -> usize {
-        self.takes_at_most.load(Relaxed)
+        self.room.bytes()
     }
 
-    /// It does not take more than `bytes` at a time.
+    /// It does not take more than `bytes` at a time, for now.
     pub(super) fn take_at_most(&self, bytes: usize) {
-        self.takes_at_most.fetch_min(bytes, Relaxed);
+        self.room.at_most(bytes);
     }
 
     /// There is no connection.

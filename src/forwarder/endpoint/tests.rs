@@ -92,3 +92,27 @@ fn only_what_no_event_can_cause_counts_as_being_away() {
     endpoint.lost(&Unknown::ClosedEarly, true);
     assert!(!endpoint.confirmed_since(endpoint.last_gone()));
 }
+
+#[test]
+fn one_answer_of_too_much_does_not_hold_for_ever() {
+    let endpoint = endpoint();
+    endpoint.take_at_most(4096);
+    let mut taken = 0;
+    while endpoint.takes_at_most() < 32_768 {
+        endpoint.takes_it();
+        taken += 1;
+        assert!(taken <= 10_000, "it stays at {}", endpoint.takes_at_most());
+    }
+    assert_eq!(taken, 3000, "three times twice as much");
+    endpoint.takes_it();
+    endpoint.take_at_most(2048);
+    (1..1000).for_each(|_| endpoint.takes_it());
+    assert_eq!(endpoint.takes_at_most(), 2048);
+}
+
+#[test]
+fn as_much_as_can_be_does_not_grow() {
+    let endpoint = endpoint();
+    (0..1000).for_each(|_| endpoint.takes_it());
+    assert_eq!(endpoint.takes_at_most(), usize::MAX);
+}
