@@ -29,7 +29,7 @@
 //! address share), `duty` (which of them are to send), `connection`, `connect`, `vigil` (sockets and patience); `lane`
 //! and `ordered` (who sends when), `leasing` and `fill` (lease, encode, write),
 //! `in_hand` and `covered` (leases and their settlement); `suspects`, `alone`,
-//! `aside`, `bisect` (poison).
+//! `aside`, `bisect` (poison); `recent` (what `covered` and `suspects` know, bounded).
 //! None of them knows a protocol. `wire` does, with one module an output protocol:
 //! `json_lines`, `lumberjack`, `http`.
 //!
@@ -69,6 +69,7 @@ mod letters;
 mod lumberjack;
 mod ordered;
 mod outcome;
+mod recent;
 mod rejects;
 mod status;
 mod suspects;

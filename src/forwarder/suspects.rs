@@ -28,23 +28,31 @@
 //! somebody listens, not that any event can be taken there. Both are shown as a
 //! failing endpoint.
 
-use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::time::Instant;
 
-use super::key::Key;
+use super::recent::Recent;
 use crate::record::Header;
 
 /// Breaks of its stretch after which a batch is sent alone, breaks alone after
 /// which it is bisected, and breaks after which a single event is condemned.
 pub(super) const BREAKS: u32 = 2;
 
+/// Far more than stretches hold, so that none of those that break again and again
+/// is forgotten in between.
+const MOST: usize = 1 << 16;
+
 /// The batches of a queue that were in a stretch that broke, until they are
-/// settled. There are never more than were in hand at one time and went back to
-/// the head of the queue.
-#[derive(Debug, Default)]
-pub(super) struct Suspects(Mutex<HashMap<Key, Suspicion>>);
+/// settled. One that is forgotten begins anew: it is sent, and nothing is lost.
+#[derive(Debug)]
+pub(super) struct Suspects(Mutex<Recent<Suspicion>>);
+
+impl Default for Suspects {
+    fn default() -> Self {
+        Self(Mutex::new(Recent::new(MOST)))
+    }
+}
 
 #[derive(Debug, Clone, Copy)]
 struct Suspicion {
@@ -65,12 +73,12 @@ pub(super) enum Treatment {
 }
 
 impl Suspects {
-    fn map(&self) -> MutexGuard<'_, HashMap<Key, Suspicion>> {
+    fn known(&self) -> MutexGuard<'_, Recent<Suspicion>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn treatment(&self, header: &Header) -> Treatment {
-        match self.map().get(&Key::of(header)) {
+        match self.known().get(header) {
             Some(s) if s.breaks_alone >= BREAKS => Treatment::Bisect { since: s.since },
             Some(s) if s.breaks >= BREAKS => Treatment::Alone,
             _ => Treatment::Normal,
@@ -88,8 +96,8 @@ impl Suspects {
     }
 
     fn suspicion(&self, header: &Header, count: impl FnOnce(&mut Suspicion)) {
-        let mut map = self.map();
-        count(map.entry(Key::of(header)).or_insert_with(|| Suspicion {
+        let mut known = self.known();
+        count(known.of(header, || Suspicion {
             since: Instant::now(),
             breaks: 0,
             breaks_alone: 0,
@@ -98,9 +106,26 @@ impl Suspects {
 
     /// The batch is settled.
     pub(super) fn clear(&self, header: &Header) {
-        let mut map = self.map();
-        if !map.is_empty() {
-            map.remove(&Key::of(header));
+        self.known().remove(header);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::forwarder::recent::tests::headers;
+
+    #[test]
+    fn suspects_that_are_never_settled_here_do_not_pile_up() {
+        let headers = headers(MOST as u64 + 1);
+        let suspects = Suspects::default();
+        let (last, first) = headers.split_last().expect("some");
+        for header in first.iter().chain(first) {
+            suspects.broke(header);
         }
+        assert_eq!(suspects.treatment(&first[0]), Treatment::Alone);
+        suspects.broke(last);
+        assert_eq!(suspects.treatment(&first[0]), Treatment::Normal);
+        assert_eq!(suspects.treatment(&first[1]), Treatment::Alone);
     }
 }
