@@ -12,6 +12,7 @@ use deadpool_redis::redis::cmd;
 use journal_support::*;
 use redis_spool_support::{open, options};
 use redis_support::RedisServer;
+use stashgate::record;
 use stashgate::spool::redis::Options;
 use stashgate::spool::redis::element::{Compression, encode};
 use stashgate::spool::{AppendError, FullReason, Spool};
@@ -222,6 +223,46 @@ async fn a_damaged_element_is_set_aside_and_what_follows_is_sent() {
     let again = open(options(&server.url())).await;
     let books = stats(&again);
     assert_eq!(books.ledger.quarantined, u64::from(batch(1).events));
+    assert_eq!(books.quarantined_records, 1);
+    again.close().await;
+}
+
+/// A record whose checksums hold over a block that zstd cannot expand.
+fn unexpandable(number: u64) -> Vec<u8> {
+    let batch = batch(number);
+    let stored = &[7; 10];
+    let mut bytes = Vec::new();
+    record::encode_compressed_header(&batch, stored, &mut bytes);
+    bytes.extend_from_slice(stored);
+    bytes
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_element_that_shows_its_damage_only_when_it_is_expanded_is_set_aside() {
+    let server = RedisServer::start();
+    let spool = open(options(&server.url())).await;
+    append_numbers(&spool, 0..1).await;
+    let element = unexpandable(1);
+    push(&server, "logstash", &element);
+    append_numbers(&spool, 2..3).await;
+    ack_numbers(&spool, 0..1).await;
+    let damaged = lease(&spool).await;
+    damaged.payload().await.expect_err("it cannot be expanded");
+    let events = u64::from(batch(1).events);
+    assert_eq!(stats(&spool).ledger.quarantined, events);
+    // What the forwarder does with it.
+    damaged
+        .requeue(false)
+        .await
+        .expect("there is no more to do");
+    ack_numbers(&spool, 2..3).await;
+    spool.close().await;
+    let kept: Vec<Vec<u8>> = server.ask(&["LRANGE", "{logstash}:quarantine", "0", "-1"]);
+    assert_eq!(kept, [element]);
+    let again = open(options(&server.url())).await;
+    let books = stats(&again);
+    assert_eq!((books.waiting_events, books.leased_events), (0, 0));
+    assert_eq!(books.ledger.quarantined, events);
     assert_eq!(books.quarantined_records, 1);
     again.close().await;
 }

@@ -1,5 +1,6 @@
 //! A batch held for sending, and room for one that comes.
 
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
@@ -7,7 +8,7 @@ use bytes::Bytes;
 use deadpool_redis::redis::{Value, cmd};
 use tokio::sync::oneshot;
 
-use super::element::{self, Compression};
+use super::element::{self, Compression, Damage};
 use super::held::{Content, Held, Part, Sorted};
 use super::nodes::Fault;
 use super::queue::{Append, Queue};
@@ -60,6 +61,8 @@ pub(in crate::spool) struct Lease {
     /// Handed out once and then forgotten: what is sent is not kept.
     content: Mutex<Option<Content>>,
     settled: bool,
+    /// Its record turned out to be damaged: it is in the quarantine, or on its way.
+    set_aside: AtomicBool,
 }
 
 impl Lease {
@@ -73,6 +76,7 @@ impl Lease {
             rejects: held.rejects,
             content: Mutex::new(held.content),
             settled: false,
+            set_aside: AtomicBool::new(false),
         }
     }
 
@@ -91,7 +95,26 @@ impl Lease {
             None => self.read_again().await?,
         };
         let block = content.block();
-        block.map_err(|damage| LeaseError::Unreadable(damage.to_string()))
+        block.map_err(|damage| {
+            self.set_aside(damage);
+            LeaseError::Unreadable(damage.to_string())
+        })
+    }
+
+    /// The record's checksums hold, so what is wrong with it stays wrong: given back,
+    /// it would stop the list for ever.
+    fn set_aside(&self, damage: Damage) {
+        let (list, lease) = (self.shard.list(), self.number);
+        if !self
+            .shard
+            .change(|state| state.settle(lease, Outcome::Damaged))
+        {
+            return;
+        }
+        self.set_aside.store(true, Relaxed);
+        self.shard.work.notify_one();
+        let events = self.header.events;
+        tracing::error!(list, lease, events, %damage, "an element cannot be sent; it is set aside in the list's quarantine");
     }
 
     /// Reads the leased elements from Redis.
@@ -151,10 +174,17 @@ impl Lease {
 
     fn settle(&mut self, outcome: Outcome) -> Result<(), SettleError> {
         self.settled = true;
+        if self.set_aside.load(Relaxed) {
+            return match outcome {
+                Outcome::Settled { .. } => Err(SettleError("the batch was set aside".into())),
+                // There is nothing left to give back.
+                _ => Ok(()),
+            };
+        }
         let number = self.number;
         let settled = self.shard.change(|state| state.settle(number, outcome));
         match outcome {
-            Outcome::Settled { .. } => self.shard.work.notify_one(),
+            Outcome::Settled { .. } | Outcome::Damaged => self.shard.work.notify_one(),
             Outcome::Returned | Outcome::Unknown => self.shard.queue.wake(),
         }
         if settled {

@@ -33,7 +33,7 @@
 //! | a gateway dies or is cut off | after two heartbeats' time another one puts its leases back |
 //! | a gateway was stopped, reclaimed, and goes on | it is a new holder; what it had in hand may be sent twice, none of it is settled twice |
 //! | Redis lost data (failover) | leases that are missing retire the holder; waiting batches that vanished are missing in the books |
-//! | an element is damaged | it is set aside in `{L}:quarantine` and counted |
+//! | an element is damaged, or cannot be expanded when its turn comes | it is set aside in `{L}:quarantine` and counted |
 //! | the archive on the local disk takes nothing | that is counted and said; settlements go on |
 //! | memory gets short, or the archive longer than `max_bytes` | its oldest batches go |
 //! | what others put there is no event | it is handed out beside the events (`foreign`), and nothing is settled before it is kept as a dead letter |

@@ -97,6 +97,8 @@ pub(super) enum Outcome {
     Returned,
     /// Sent, and nobody knows what became of it.
     Unknown,
+    /// It cannot be read, now or ever.
+    Damaged,
 }
 
 /// What a list holds, for those who look.
@@ -264,6 +266,14 @@ impl State {
             Outcome::Settled { .. } => {
                 self.ready.insert(number, held);
                 return false;
+            }
+            Outcome::Damaged => {
+                let settlement = Settlement {
+                    damaged: true,
+                    accepted_at: None,
+                    ..done(held, 0)
+                };
+                self.acked.insert(number, settlement);
             }
             Outcome::Returned | Outcome::Unknown => {
                 held.attempts += u32::from(outcome == Outcome::Unknown);
