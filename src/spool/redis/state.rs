@@ -11,7 +11,7 @@
 //! answers but those to appends come in the order in which Redis gave them; an append
 //! says by its count whether it is in them. So nothing is counted twice or left out.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -22,6 +22,8 @@ use crate::ledger::Ledger;
 
 /// Most batches whose attempts are remembered while others may hold them.
 const REMEMBERED: usize = 4096;
+/// Most appends that are told apart while Redis does not tell its books.
+const APART: usize = 256;
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -33,7 +35,7 @@ pub(super) struct State {
     last: u64,
     books: Books,
     head_accepted_at: Option<UnixMillis>,
-    appended: Vec<Appended>,
+    appended: VecDeque<Appended>,
     /// The count of flushes that was known when Redis was last asked.
     asked: u64,
     set_back: Option<SetBack>,
@@ -380,7 +382,15 @@ impl State {
 
     pub(super) fn appended(&mut self, append: Appended) {
         if append.at > self.books.appends {
-            self.appended.push(append);
+            self.appended.push_back(append);
+        }
+        // The next books have the oldest ones all together.
+        if self.appended.len() > APART
+            && let Some(oldest) = self.appended.pop_front()
+            && let Some(next) = self.appended.front_mut()
+        {
+            next.events += oldest.events;
+            next.bytes += oldest.bytes;
         }
     }
 

@@ -126,6 +126,25 @@ fn an_append_counts_once_whichever_answer_comes_first() {
 }
 
 #[test]
+fn appends_without_news_of_the_books_take_no_more_memory_and_are_all_counted() {
+    let mut state = state();
+    let before = state.waiting_bytes();
+    for at in 6..=10_005 {
+        state.appended(Appended {
+            at,
+            events: 10,
+            bytes: 100,
+        });
+    }
+    assert_eq!(state.waiting_bytes(), before + 1_000_000);
+    assert!(state.appended.len() <= APART, "{}", state.appended.len());
+    state.ask();
+    state.apply(books(10_005, 3));
+    assert_eq!(state.view().ledger.accepted, 100_050);
+    assert_eq!((unaccounted(&state), state.appended.len()), (0, 0));
+}
+
+#[test]
 fn a_retired_holder_settles_nothing_and_the_next_one_has_other_numbers() {
     let mut state = state();
     state.take().expect("a batch");
