@@ -186,6 +186,30 @@ async fn a_gateway_whose_output_is_blocked_keeps_nothing_that_it_does_not_send()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_key_that_is_no_list_gets_no_appends_until_it_is_one() {
+    let server = RedisServer::start();
+    let spool = open(options(&server.url())).await;
+    server.ask::<()>(&["SET", "logstash", "x"]);
+    let refused = append(&spool, batch(0)).await;
+    assert!(matches!(refused, Err(AppendError::Unavailable(_))));
+    let tried = || server.ask::<u64>(&["HGET", "{logstash}:ledger", "appends"]);
+    let before = tried();
+    // Longer than it is left alone at first.
+    for _ in 0..20 {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        assert!(append(&spool, batch(0)).await.is_err());
+    }
+    assert_eq!(tried(), before, "the books grew, and nothing was stored");
+    server.ask::<u64>(&["DEL", "logstash"]);
+    let part = || spool.stats().remove(0).redis.expect("it is in Redis");
+    let again = || part().unavailable.is_none();
+    until("it is used again", again).await;
+    append_numbers(&spool, 1..3).await;
+    assert_eq!(take(&spool, 2).await, (1..3).collect());
+    spool.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_key_that_was_copied_onto_the_list_is_sent_and_counted_as_foreign() {
     let server = RedisServer::start();
     let spool = open(options(&server.url())).await;

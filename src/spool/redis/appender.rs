@@ -13,6 +13,7 @@
 //!   the old connection cannot be ended nothing is sent again. While Redis cannot be
 //!   asked, the callers are told that it may be stored, and its events are shown as
 //!   uncertain.
+//! - The key is no list (somebody set it): nothing is appended until it is one, or gone.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -151,6 +152,7 @@ impl Appender {
             Ok(()) | Err(Fault::Refused(_)) => {}
             Err(fault) => return Err(fault),
         }
+        self.is_a_list(&mut conn).await?;
         if self.uncertain.is_empty() {
             self.wait_for_replicas(&mut conn).await?;
         } else {
@@ -158,6 +160,22 @@ impl Appender {
         }
         self.old = Some(conn.id());
         Ok(conn)
+    }
+
+    /// Another kind of key refuses what is pushed, and only that: the rest of a flush is
+    /// done, so that it would count as stored.
+    async fn is_a_list(&self, conn: &mut Conn) -> Result<(), Fault> {
+        let mut question = cmd("TYPE");
+        question.arg(self.shard.list());
+        match conn.call::<String>(&question).await {
+            Ok(kind) if kind != "list" && kind != "none" => {
+                let words = format!("WRONGTYPE the key is no list, but a {kind}");
+                Err(Fault::Refused(words))
+            }
+            // Forbidden to ask: then the flushes have to tell.
+            Ok(_) | Err(Fault::Refused(_)) => Ok(()),
+            Err(fault) => Err(fault),
+        }
     }
 
     /// Waits until as many replicas as are needed have all that the server has now. So
