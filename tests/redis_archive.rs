@@ -3,18 +3,20 @@
 mod redis_spool_support;
 mod redis_support;
 
+use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use bytes::Bytes;
 use deadpool_redis::redis::cmd;
 use redis_spool_support::{open, options};
+use redis_support::cluster::Cluster;
 use redis_support::{PATIENCE, RedisServer, ServerKind};
 use stashgate::batch::{Batch, BatchId, QueueName, UnixMillis};
 use stashgate::record::Header;
-use stashgate::spool::redis::Options;
 use stashgate::spool::redis::archive::ArchiveOptions;
 use stashgate::spool::redis::element::{Compression, encode};
+use stashgate::spool::redis::{Options, ServerOptions};
 use stashgate::spool::{Archive, Spool};
 use tokio::time::{sleep, timeout};
 
@@ -155,6 +157,50 @@ async fn nothing_is_kept_that_is_older_than_the_retention_or_without_an_archive(
         assert_eq!(keys, Vec::<String>::new());
     }
     assert_eq!(redis.ask::<u64>(&["LLEN", "logstash"]), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_archive_of_a_queue_with_shards_is_kept_and_read_in_a_cluster() {
+    const SHARDS: usize = 4;
+    let cluster = Cluster::start();
+    let spool = open(Options {
+        server: ServerOptions {
+            cluster: cluster.seeds(),
+            ..ServerOptions::default()
+        },
+        shards: SHARDS,
+        ..kept(&cluster.nodes[0], 1 << 30)
+    })
+    .await;
+    let day = UnixMillis::now().0 / DAY * DAY - DAY;
+    let at = |number: u64| day + number * 1000;
+    settle(&spool, (0..40).map(|n| batch(n, at(n), 100))).await;
+
+    let date = key(day).split_off("{logstash}-".len());
+    let lists = (0..SHARDS).map(|shard| format!("{{logstash.{shard}}}-{date}"));
+    let lists: Vec<_> = lists
+        .map(|list| (&cluster.nodes[cluster.master_of(&list)], list))
+        .collect();
+    let length = |(node, list): &(&RedisServer, String)| node.ask::<u64>(&["LLEN", list]);
+    until("kept", || lists.iter().map(length).sum::<u64>() == 40).await;
+    let filled: Vec<_> = lists.iter().filter(|list| length(list) > 0).collect();
+    for (node, list) in &filled {
+        let expires: u64 = node.ask(&["EXPIRETIME", list]);
+        assert_eq!(expires, (day + 8 * DAY) / 1000, "{list}");
+    }
+    let masters: BTreeSet<u16> = filled.iter().map(|(node, _)| node.port()).collect();
+    assert!(masters.len() > 1, "they are on one node");
+
+    let mut some = archive(&spool, UnixMillis(at(5))..=UnixMillis(at(34))).await;
+    let read = rest(&mut some).await;
+    assert_eq!(read.len(), 30);
+    for (header, block) in &read {
+        let number = number(header);
+        assert_eq!(block, &batch(number, at(number), 100).payload);
+    }
+    let numbers: BTreeSet<u64> = read.iter().map(|(header, _)| number(header)).collect();
+    assert_eq!(numbers, (5..35).collect());
+    spool.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
