@@ -43,6 +43,13 @@ pub(crate) fn wait_for_all(admin: SocketAddr, events: u64) -> anyhow::Result<Con
     }
 }
 
+/// How many events the gateway has confirmed by now.
+pub(crate) fn confirmed(admin: SocketAddr) -> anyhow::Result<u64> {
+    let status: serde_json::Value = serde_json::from_str(&get(admin, "/api/v1/status")?)?;
+    let confirmed = status["queues"][0]["ledger"]["confirmed"].as_u64();
+    confirmed.context("no ledger in the status")
+}
+
 fn buckets(metrics: &str) -> anyhow::Result<Confirmations> {
     let lines = metrics.lines().filter_map(|line| {
         let rest = line.strip_prefix("stashgate_end_to_end_seconds_bucket{")?;

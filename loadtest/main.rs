@@ -9,6 +9,7 @@ mod affinity;
 mod backlog;
 mod confirm;
 mod events;
+mod frozen;
 mod generate;
 mod ghz;
 mod measure;
@@ -40,6 +41,8 @@ enum Command {
     Run(run::Options),
     /// Lets ten million events wait, kills the gateway, drains.
     Backlog(backlog::Options),
+    /// Freezes one of three hosts and holds the others against two alone.
+    Frozen(frozen::Options),
     /// Passes bytes from one TCP port on to another; a baseline.
     Relay(relay::Options),
     /// Counts events that arrive over TCP until it is stopped; for runs by hand.
@@ -50,6 +53,9 @@ enum Command {
         /// The most events that can be told apart.
         #[arg(long, default_value_t = 100_000_000)]
         events: u64,
+        /// The most events a second that it takes; 0: as many as come.
+        #[arg(long, default_value_t = 0)]
+        rate: u64,
     },
     /// Lets ghz send, and checks that what it saw answered has arrived.
     #[command(subcommand)]
@@ -68,8 +74,13 @@ fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Run(options) => run::run(&options),
         Command::Backlog(options) => backlog::run(&options),
+        Command::Frozen(options) => frozen::run(&options),
         Command::Relay(options) => relay::run(&options),
-        Command::Sink { listen, events } => sink::serve_by_hand(listen, events),
+        Command::Sink {
+            listen,
+            events,
+            rate,
+        } => sink::serve_by_hand(listen, events, rate),
         Command::Ghz(options) => ghz::run(&options),
         Command::Generate { scenario, to } => generate::by_hand(&scenario, to),
     };

@@ -79,6 +79,12 @@ impl Subject {
 }
 
 impl Subject {
+    /// Sends it a signal.
+    pub(crate) fn signal(&self, signal: rustix::process::Signal) -> anyhow::Result<()> {
+        let pid = rustix::process::Pid::from_child(&self.0);
+        Ok(rustix::process::kill_process(pid, signal)?)
+    }
+
     /// Ends it as a power switch would end the program: SIGKILL.
     pub(crate) fn kill(mut self) -> anyhow::Result<()> {
         self.0.kill()?;

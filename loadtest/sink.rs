@@ -27,6 +27,10 @@ pub(crate) struct Counts {
     distinct: AtomicU64,
     duplicates: AtomicU64,
     strange: AtomicU64,
+    /// What an event takes; zero: no time.
+    pause: Duration,
+    /// Until when what was taken so far keeps it busy, whatever the connection.
+    busy: Mutex<Instant>,
 }
 
 /// When each batch was (to be) sent, in microseconds since the start of the
@@ -64,7 +68,7 @@ impl SendTimes {
 }
 
 impl Counts {
-    fn new(events: u64) -> Self {
+    fn new(events: u64, pause: Duration) -> Self {
         Self {
             seen: (0..events.div_ceil(64))
                 .map(|_| AtomicU64::new(0))
@@ -72,6 +76,8 @@ impl Counts {
             distinct: AtomicU64::new(0),
             duplicates: AtomicU64::new(0),
             strange: AtomicU64::new(0),
+            pause,
+            busy: Mutex::new(Instant::now()),
         }
     }
 
@@ -88,6 +94,19 @@ impl Counts {
     /// Lines without a number.
     pub(crate) fn strange(&self) -> u64 {
         self.strange.load(Relaxed)
+    }
+
+    /// What so many events take.
+    fn rest(&self, events: u32) {
+        if self.pause.is_zero() {
+            return;
+        }
+        let until = {
+            let mut busy = self.busy.lock().expect("no holder panics");
+            *busy = (*busy).max(Instant::now()) + self.pause * events;
+            *busy
+        };
+        thread::sleep(until.saturating_duration_since(Instant::now()));
     }
 
     fn count(&self, event: u64) {
@@ -119,9 +138,19 @@ impl Sink {
         events: u64,
         times: Arc<SendTimes>,
     ) -> anyhow::Result<Self> {
+        Self::start_slow(listen, events, times, Duration::ZERO)
+    }
+
+    /// One that takes `pause` for each event.
+    fn start_slow(
+        listen: SocketAddr,
+        events: u64,
+        times: Arc<SendTimes>,
+        pause: Duration,
+    ) -> anyhow::Result<Self> {
         let listener = TcpListener::bind(listen)?;
         let address = listener.local_addr()?;
-        let counts = Arc::new(Counts::new(events));
+        let counts = Arc::new(Counts::new(events, pause));
         let arrivals = Arc::new(Mutex::new(micros()?));
         let for_connections = Arc::clone(&arrivals);
         let stop = Arc::new(AtomicBool::new(false));
@@ -177,7 +206,8 @@ fn read(mut from: TcpStream, counts: &Counts, times: &SendTimes, arrivals: &Mute
             }
             continue;
         };
-        count_lines(&buffer[..=end], &finder, counts, times, arrivals);
+        let events = count_lines(&buffer[..=end], &finder, counts, times, arrivals);
+        counts.rest(events);
         buffer.copy_within(end + 1..filled, 0);
         kept = filled - end - 1;
     }
@@ -206,8 +236,11 @@ fn read_windows(
                 continue;
             };
             count_lines(&json, finder, counts, times, arrivals);
-            if decoder.events_left() == 0 && from.write_all(&ack(sequence)).is_err() {
-                return;
+            if decoder.events_left() == 0 {
+                counts.rest(sequence);
+                if from.write_all(&ack(sequence)).is_err() {
+                    return;
+                }
             }
         }
     }
@@ -219,8 +252,10 @@ fn count_lines(
     counts: &Counts,
     times: &SendTimes,
     arrivals: &Mutex<Histogram<u64>>,
-) {
+) -> u32 {
+    let mut events = 0;
     for at in finder.find_iter(lines) {
+        events += 1;
         let Some(digits) = lines
             .get(at + SEQUENCE_KEY.len()..)
             .and_then(|d| d.get(..SEQUENCE_DIGITS))
@@ -240,11 +275,17 @@ fn count_lines(
         }
         counts.count(event);
     }
+    events
 }
 
 /// `loadtest sink`: prints once a second until it is stopped.
-pub(crate) fn serve_by_hand(listen: SocketAddr, events: u64) -> anyhow::Result<()> {
-    let sink = Sink::start(listen, events, Arc::new(SendTimes::new(1, 1)))?;
+pub(crate) fn serve_by_hand(listen: SocketAddr, events: u64, rate: u64) -> anyhow::Result<()> {
+    let times = Arc::new(SendTimes::new(1, 1));
+    let pause = match rate {
+        0 => Duration::ZERO,
+        rate => Duration::from_secs_f64(1.0 / rate as f64),
+    };
+    let sink = Sink::start_slow(listen, events, times, pause)?;
     println!("counting on {}", sink.address);
     loop {
         thread::sleep(Duration::from_secs(1));
