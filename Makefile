@@ -3,7 +3,7 @@
 CARGO ?= cargo
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test test-tools peers peer-tools outages lint bench doc loadtest ghz
+.PHONY: help demo run test test-tools peers peer-tools fuzz outages lint bench doc loadtest ghz
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -41,6 +41,22 @@ peer-tools:
 	@test -x /usr/sbin/rsyslogd || test "$$(id -u)" != 0 || ! command -v apt-get >/dev/null || \
 	{ apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends rsyslog; } || \
 	echo "rsyslog cannot be installed" >&2
+
+# libFuzzer and the coverage it needs, with the ordinary toolchain; needs a C++ compiler.
+FUZZ_SECONDS ?= 60
+FUZZ_FLAGS = -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
+	-Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
+	-Cllvm-args=-sanitizer-coverage-trace-compares --cfg fuzzing
+
+fuzz: ## run each fuzz target for a minute (fuzz/README.md)
+	RUSTFLAGS="$(FUZZ_FLAGS)" $(CARGO) build --manifest-path fuzz/Cargo.toml \
+	  --target "$$(rustc -vV | sed -n 's/host: //p')" --target-dir target/fuzz
+	@set -e; mkdir -p target/fuzz/found; for source in fuzz/fuzz_targets/*.rs; do \
+	  target=$$(basename "$$source" .rs); mkdir -p "target/fuzz/corpus/$$target"; echo "$$target"; \
+	  target/fuzz/*/debug/$$target "target/fuzz/corpus/$$target" -dict=fuzz/json.dict \
+	    -artifact_prefix=target/fuzz/found/ -max_total_time=$(FUZZ_SECONDS) -timeout=10 \
+	    -rss_limit_mb=2048 -verbosity=0 -print_final_stats=1; \
+	done
 
 outages: ## stop, kill, freeze, reset and replace what the gateway sends to, 5 million events each
 	OUTAGES_EVENTS=5000000 OUTAGES_STALL=60 \

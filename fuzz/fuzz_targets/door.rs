@@ -20,12 +20,8 @@ fuzz_target!(|data: &[u8]| {
         let lines = data.split(|&byte| byte == b'\n');
         check(&validated, lines.filter(|line| !blank(line)).count());
     }
-    let (first, second) = data.split_at(data.len() / 2);
-    let elements = [
-        input.slice_ref(first),
-        input.slice_ref(second),
-        input.clone(),
-    ];
+    let half = data.len() / 2;
+    let elements = [input.slice(..half), input.slice(half..), input.clone()];
     if let Ok(validated) = list(&elements, &limits) {
         check(&validated, elements.len());
     }
@@ -74,7 +70,7 @@ fn stamped(validated: &Validated) -> Vec<u8> {
             .collect(),
         own_metadata: validated.own_metadata,
         foreign: false,
-        timestamps: stashgate::batch::Timestamps::None,
+        timestamps: validated.timestamps,
     };
     let mut header = Vec::new();
     encode_header(&batch, Place::default(), &mut header);
