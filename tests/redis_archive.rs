@@ -229,6 +229,23 @@ async fn a_range_is_read_over_days_in_windows_with_the_original_records() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_range_without_an_end_is_read_to_its_end() {
+    let redis = RedisServer::start();
+    let spool = open(kept(&redis, 1 << 30)).await;
+    let now = UnixMillis::now();
+    settle(&spool, [batch(1, now.0, 100)]).await;
+    let kept = || redis.ask::<u64>(&["LLEN", &key(now.0)]) == 1;
+    until("kept", kept).await;
+    let read = async {
+        let range = UnixMillis(now.0 - DAY)..=UnixMillis(u64::MAX);
+        rest(&mut archive(&spool, range).await).await.len()
+    };
+    let read = tokio::time::timeout(Duration::from_secs(60), read).await;
+    assert_eq!(read.expect("it ends"), 1);
+    spool.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_agents_lists_are_read_padded_or_not_and_with_braces_or_without() {
     let redis = RedisServer::start();
     for (n, key) in [
