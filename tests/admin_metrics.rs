@@ -84,11 +84,11 @@ async fn the_page_lists_what_a_scrape_of_a_gateway_gives() {
         "stashgate_accepted_events_total{receiver=\"http\",queue=\"logstash\"} 101",
         "stashgate_rejected_events_total{receiver=\"http\",queue=\"logstash\",reason=\"invalid_json\"} 1",
         "stashgate_ledger_unaccounted_events{queue=\"logstash\"} 0",
-        "stashgate_dead_letters_held_events{group=\"door\"} 1",
-        "stashgate_dead_letters_ledger_events_total{group=\"door\",entry=\"received\"} 1",
-        "stashgate_dead_letters_unaccounted_events{group=\"door\"} 0",
+        "stashgate_dead_letters_held_events{place=\"door\"} 1",
+        "stashgate_dead_letters_ledger_events_total{place=\"door\",entry=\"received\"} 1",
+        "stashgate_dead_letters_unaccounted_events{place=\"door\"} 0",
         "stashgate_dead_letters_kept_events_total{source=\"http\",reason=\"invalid_json\"} 1",
-        "stashgate_dead_letters_poisoned{group=\"forwarder\"} 0",
+        "stashgate_dead_letters_poisoned{place=\"forwarder\"} 0",
         "stashgate_ready 1",
     ] {
         assert!(scrape.lines().any(|l| l == line), "no {line} in\n{scrape}");
@@ -113,8 +113,8 @@ async fn a_store_of_dead_letters_that_failed_is_seen_everywhere() {
     assert_eq!(get(setup.admin, "/readyz").status, 503);
     let scrape = get(setup.admin, "/metrics").body;
     for line in [
-        "stashgate_dead_letters_poisoned{group=\"door\"} 1",
-        "stashgate_dead_letters_poisoned{group=\"forwarder\"} 0",
+        "stashgate_dead_letters_poisoned{place=\"door\"} 1",
+        "stashgate_dead_letters_poisoned{place=\"forwarder\"} 0",
         "stashgate_spool_poisoned{queue=\"logstash\"} 0",
         "stashgate_ready 0",
     ] {
@@ -122,5 +122,5 @@ async fn a_store_of_dead_letters_that_failed_is_seen_everywhere() {
     }
     let status = setup.status().await;
     assert_eq!(status["state"], "poisoned");
-    assert_eq!(status["dead_letters"]["groups"][0]["group"], "door");
+    assert_eq!(status["dead_letters"]["places"][0]["place"], "door");
 }

@@ -70,7 +70,7 @@ async fn an_upgrade_of_logstash_under_load_loses_nothing() {
     timeout(DEADLINE, confirmed).await.expect("confirmed");
     logstash.sink().assert_has(0..all);
     assert_eq!(logstash.sink().faults(), 0);
-    assert_eq!(letters.stats().held, 0);
+    assert_eq!(letters.waiting_events(), 0);
     stop.cancel();
     timeout(DEADLINE, forwarder.join()).await.expect("drains");
     assert_eq!(spool.stats()[0].unaccounted_events(), 0);

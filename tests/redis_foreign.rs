@@ -256,7 +256,7 @@ async fn what_is_no_event_becomes_a_dead_letter_and_the_rest_is_forwarded() {
     let stats = stats(&forwarding.spool);
     assert_eq!((stats.ledger.foreign, stats.ledger.dead_letters), (8, 5));
     assert_eq!(stats.unaccounted_events(), 0);
-    assert_eq!(forwarding.letters.stats().held, 5);
+    assert_eq!(forwarding.letters.waiting_events(), 5);
     logstash.sink().assert_has(0..3);
     assert_eq!(logstash.sink().faults(), 0);
     forwarding.end().await;
@@ -270,7 +270,7 @@ async fn a_batch_of_refused_events_only_is_settled_without_being_sent() {
     let forwarding = forward(&redis, &logstash, 1 << 20).await;
     until("kept", || stats(&forwarding.spool).ledger.dead_letters == 3).await;
     until("settled", || is_empty(&redis)).await;
-    assert_eq!(forwarding.letters.stats().held, 3);
+    assert_eq!(forwarding.letters.waiting_events(), 3);
     forwarding.end().await;
 }
 
@@ -281,7 +281,7 @@ async fn without_room_for_the_dead_letter_the_element_stays_in_redis() {
     // The first letter fits into any budget.
     let forwarding = forward(&redis, &logstash, 100).await;
     push(&redis, &[b"no event"]);
-    until("kept", || forwarding.letters.stats().held == 1).await;
+    until("kept", || forwarding.letters.waiting_events() == 1).await;
     until("settled", || is_empty(&redis)).await;
 
     push(&redis, &[b"no event either", b"{\"n\":0}"]);

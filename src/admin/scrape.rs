@@ -8,7 +8,7 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use super::text::{Kind, Text};
 use super::{process, redis};
 use crate::metrics::describe;
-use crate::status::{GroupStats, QueueStatus, State, Status};
+use crate::status::{PlaceStats, QueueStatus, State, Status};
 
 /// Seconds, from a sync on a fast disk to a stretch that a slow Logstash holds.
 const SHORT: [f64; 16] = [
@@ -163,37 +163,37 @@ const QUEUE_GAUGES: &[QueueGauge] = &[
 ];
 
 /// A gauge of each group of sources of dead letters.
-struct GroupGauge {
+struct PlaceGauge {
     name: &'static str,
     help: &'static str,
-    value: fn(&GroupStats) -> i64,
+    value: fn(&PlaceStats) -> i64,
 }
 
-const GROUP_GAUGES: &[GroupGauge] = &[
-    GroupGauge {
+const PLACE_GAUGES: &[PlaceGauge] = &[
+    PlaceGauge {
         name: "stashgate_dead_letters_held_events",
         help: "Dead letters held.",
-        value: |group| group.held as i64,
+        value: |place| place.held as i64,
     },
-    GroupGauge {
+    PlaceGauge {
         name: "stashgate_dead_letters_bytes",
         help: "Their length as stored.",
-        value: |group| group.bytes as i64,
+        value: |place| place.bytes as i64,
     },
-    GroupGauge {
+    PlaceGauge {
         name: "stashgate_dead_letters_full",
         help: "1 while dead letters are not kept for want of room.",
-        value: |group| i64::from(group.full),
+        value: |place| i64::from(place.full),
     },
-    GroupGauge {
+    PlaceGauge {
         name: "stashgate_dead_letters_poisoned",
         help: "1 after a disk operation failed: no more are kept until a restart.",
-        value: |group| i64::from(group.poisoned.is_some()),
+        value: |place| i64::from(place.poisoned.is_some()),
     },
-    GroupGauge {
+    PlaceGauge {
         name: "stashgate_dead_letters_unaccounted_events",
         help: "What the letters' ledger leaves over: 0, or letters were lost or made.",
-        value: |group| group.unaccounted,
+        value: |place| place.unaccounted,
     },
 ];
 
@@ -278,12 +278,12 @@ fn write_endpoints(text: &mut Text, status: &Status) {
 }
 
 fn write_dead_letters(text: &mut Text, status: &Status) {
-    let groups = status.dead_letters.iter().flat_map(|l| &l.groups);
-    let groups: Vec<&GroupStats> = groups.collect();
-    for gauge in GROUP_GAUGES {
+    let places = status.dead_letters.iter().flat_map(|l| &l.places);
+    let places: Vec<&PlaceStats> = places.collect();
+    for gauge in PLACE_GAUGES {
         text.metric(gauge.name, Kind::Gauge, gauge.help);
-        for group in &groups {
-            text.value(gauge.name, &[("group", &group.group)], (gauge.value)(group));
+        for place in &places {
+            text.value(gauge.name, &[("place", &place.place)], (gauge.value)(place));
         }
     }
     let name = "stashgate_dead_letters_ledger_events_total";
@@ -292,12 +292,16 @@ fn write_dead_letters(text: &mut Text, status: &Status) {
         Kind::Counter,
         "The letters' ledger since the store was made.",
     );
-    for group in groups {
+    for place in places {
         for (entry, events) in [
-            ("received", group.received),
-            ("quarantined", group.quarantined),
+            ("received", place.received),
+            ("returned", place.returned),
+            ("sent_elsewhere", place.sent_elsewhere),
+            ("discarded", place.discarded),
+            ("expired", place.expired),
+            ("quarantined", place.quarantined),
         ] {
-            text.value(name, &[("group", &group.group), ("entry", entry)], events);
+            text.value(name, &[("place", &place.place), ("entry", entry)], events);
         }
     }
 }

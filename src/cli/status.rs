@@ -87,21 +87,37 @@ fn write_letters(out: &mut String, letters: &DeadLetterStats) -> std::fmt::Resul
         thousands(letters.held),
         ByteSize(letters.bytes)
     )?;
-    for group in letters.groups.iter().filter(|group| group.received > 0) {
+    for place in letters.places.iter().filter(|place| place.received > 0) {
         write!(
             out,
             "  {:<11} received {} = held {}",
-            escape(&group.group),
-            thousands(group.received),
-            thousands(group.held)
+            escape(&place.place),
+            thousands(place.received),
+            thousands(place.held)
         )?;
-        if group.quarantined > 0 {
-            write!(out, " + quarantined {}", thousands(group.quarantined))?;
+        for (what, events) in [
+            ("returned", place.returned),
+            ("sent elsewhere", place.sent_elsewhere),
+            ("discarded", place.discarded),
+            ("expired", place.expired),
+            ("quarantined", place.quarantined),
+        ] {
+            if events > 0 {
+                write!(out, " + {what} {}", thousands(events))?;
+            }
         }
-        writeln!(out, "; unaccounted: {}", group.unaccounted)?;
+        writeln!(out, "; unaccounted: {}", place.unaccounted)?;
     }
     if letters.full {
         writeln!(out, "  FULL        more are not kept")?;
+    }
+    if let Some(trouble) = &letters.trouble {
+        let unfiled = thousands(letters.unfiled);
+        writeln!(
+            out,
+            "  NOT FILED   {unfiled} events wait: {}",
+            escape(trouble)
+        )?;
     }
     write_poisoned(out, letters.poisoned.as_deref())
 }
@@ -244,7 +260,7 @@ fn age(since: UnixMillis, status: &Answer) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::status::GroupStats;
+    use crate::status::PlaceStats;
 
     #[test]
     fn a_store_of_dead_letters_that_failed_is_shown_with_its_books() {
@@ -253,8 +269,15 @@ mod tests {
             bytes: 400,
             full: true,
             poisoned: Some("sync: Input/output error".into()),
-            groups: vec![GroupStats {
-                group: "door".into(),
+            unfiled: 0,
+            expiring: 0,
+            trouble: None,
+            places: vec![PlaceStats {
+                place: "door".into(),
+                returned: 0,
+                sent_elsewhere: 0,
+                discarded: 0,
+                expired: 0,
                 received: 4,
                 held: 2,
                 quarantined: 1,

@@ -353,12 +353,20 @@ pub struct DeadLetters {
     /// reported as not kept and TCP clients that send them are disconnected.
     #[serde(with = "units::bytes")]
     pub max_bytes: ByteSize,
+    /// How long they are kept, and how long is remembered what became of them.
+    #[serde(with = "units::duration")]
+    pub retention: Duration,
+    /// How often an event may be refused before it is no longer returned with the
+    /// others.
+    pub max_attempts: u32,
 }
 
 impl Default for DeadLetters {
     fn default() -> Self {
         Self {
             max_bytes: ByteSize::gib(1),
+            retention: Duration::from_secs(30 * 24 * 3600),
+            max_attempts: 3,
         }
     }
 }

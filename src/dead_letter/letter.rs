@@ -22,12 +22,24 @@ struct Line<'a> {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     id: Option<String>,
     reason: Reason,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    field: Option<String>,
     detail: Cow<'a, str>,
     source: Source,
+    #[serde(default = "first", skip_serializing_if = "is_first")]
+    attempt: u32,
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
     event: Option<Cow<'a, str>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     event_base64: Option<String>,
+}
+
+fn first() -> u32 {
+    1
+}
+
+fn is_first(attempt: &u32) -> bool {
+    *attempt == 1
 }
 
 /// The letters as a block of `len` bytes: one line each.
@@ -53,8 +65,10 @@ fn write_line(letter: &DeadLetter, out: &mut impl io::Write) {
         queue: letter.queue.clone(),
         id: letter.id.clone(),
         reason: letter.reason,
+        field: letter.field.clone(),
         detail: Cow::Borrowed(&letter.detail),
         source: letter.source,
+        attempt: letter.attempt,
         event: text.map(Cow::Borrowed),
         event_base64: text.is_none().then(|| BASE64.encode(&letter.event)),
     };
@@ -96,7 +110,6 @@ impl io::Write for Counter {
 }
 
 /// Reads a line that [`write_lines`] wrote.
-#[cfg(test)]
 pub(super) fn read_line(line: &[u8]) -> Result<DeadLetter, serde_json::Error> {
     let line: Line<'_> = serde_json::from_slice(line)?;
     let event = match (line.event, line.event_base64) {
@@ -111,8 +124,10 @@ pub(super) fn read_line(line: &[u8]) -> Result<DeadLetter, serde_json::Error> {
         queue: line.queue,
         id: line.id,
         reason: line.reason,
+        field: line.field,
         detail: line.detail.into_owned(),
         source: line.source,
+        attempt: line.attempt,
         at: line.at,
         event,
     })
@@ -136,8 +151,10 @@ mod tests {
             queue: QueueName::default(),
             id: None,
             reason: Reason::Rejected(RejectReason::InvalidJson),
+            field: None,
             detail: "expected ':' at byte 3".into(),
             source: Source::Tcp,
+            attempt: 1,
             at: UnixMillis(1_795_294_380_120),
             event: Bytes::from_static(event),
         }
@@ -149,6 +166,8 @@ mod tests {
             id: Some("0123".into()),
             reason: Reason::Undeliverable(Undeliverable::Poison),
             source: Source::Forwarder,
+            attempt: 2,
+            field: Some("user.id".into()),
             ..letter(b"{}")
         };
         let letters = [letter(b"{\"a\n"), letter(b"\xff\0{"), letter(b""), poison];

@@ -120,11 +120,13 @@ impl Lane {
             queue: self.work.queue.clone(),
             id: (!lease.header().foreign).then(|| stamper.id(position)),
             reason: Reason::Undeliverable(Undeliverable::Poison),
+            field: None,
             detail: format!(
                 "sent alone, it failed at {} again and again, while other events were confirmed there; the last time: {answer}",
                 self.endpoint.label
             ),
             source: Source::Forwarder,
+            attempt: 1,
             at: UnixMillis::now(),
             event: Bytes::copy_from_slice(
                 lines(payload, &(position..position + 1)).trim_ascii_end(),

@@ -37,8 +37,10 @@ fn letter(work: &Work, reject: &Reject) -> DeadLetter {
         queue: work.queue.clone(),
         id: None,
         reason: Reason::Rejected(reject.reason),
+        field: None,
         detail: reject.detail.clone(),
         source: Source::Redis,
+        attempt: 1,
         at: UnixMillis::now(),
         event: reject.event.clone(),
     }

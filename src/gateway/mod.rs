@@ -53,7 +53,8 @@ pub(crate) use watch::{left_alone, too_few_replicas};
 
 use crate::admin;
 use crate::config::{ArchivePlace, Config, Secret};
-use crate::dead_letter::DeadLetters;
+use crate::dead_letter::store::{Store, StoreError};
+use crate::dead_letter::{DeadLetters, filing};
 use crate::receiver::Intake;
 use crate::spool::Spool;
 use crate::spool::journal::OpenError;
@@ -117,6 +118,9 @@ pub enum StartError {
         /// Why.
         error: OpenError,
     },
+    /// The store of dead letters does not open.
+    #[error("{0}")]
+    Store(StoreError),
     /// The settings of Redis cannot be used.
     #[error("{0}; mend the settings, or set spool.kind = \"journal\"")]
     Redis(redis::OpenError),
@@ -145,6 +149,7 @@ impl Gateway {
         let Opened {
             spool,
             letters,
+            store,
             watch,
         } = open(config.clone()).await?;
         let closing = CancellationToken::new();
@@ -154,6 +159,7 @@ impl Gateway {
         shared.opened(Stages {
             spool: spool.clone(),
             letters: letters.clone(),
+            store: store.clone(),
             forwarders: forwarders.clone(),
             holds,
             watch: watch.clone(),
@@ -173,6 +179,7 @@ impl Gateway {
             end,
         };
         gateway.start_receivers(receivers);
+        gateway.start_filing(store);
         gateway.start_sampling();
         gateway.start_watching();
         Ok(gateway)
@@ -234,6 +241,11 @@ impl Gateway {
                 closing.run_until_cancelled(watch.run()).await;
             });
         }
+    }
+
+    fn start_filing(&self, store: Store) {
+        let (letters, closing) = (self.letters.clone(), self.closing.clone());
+        self.background.spawn(filing::run(letters, store, closing));
     }
 
     fn start_sampling(&self) {

@@ -14,6 +14,7 @@ use super::watch::Watch;
 use crate::admin::{HoldError, Metrics};
 use crate::batch::UnixMillis;
 use crate::config::{Config, SpoolKind, fleeting};
+use crate::dead_letter::store::Store;
 use crate::dead_letter::{DeadLetterStats, DeadLetters};
 use crate::forwarder::{self, EndpointState, HostStatus};
 use crate::spool::journal::files::{Files, OsFiles};
@@ -26,6 +27,7 @@ const SAMPLE_EVERY: Duration = Duration::from_secs(1);
 pub(super) struct Stages {
     pub(super) spool: Spool,
     pub(super) letters: DeadLetters,
+    pub(super) store: Store,
     pub(super) forwarders: Arc<Forwarders>,
     pub(super) holds: Arc<Holds>,
     pub(super) watch: Option<Arc<Watch>>,
@@ -111,7 +113,8 @@ impl Shared {
         let stages = self.stages.get();
         let config = self.config();
         let queues: Vec<_> = stages.map(|s| self.queues(s, &config)).unwrap_or_default();
-        let letters = stages.map(|stages| stages.letters.stats());
+        let letters =
+            stages.map(|stages| DeadLetterStats::of(&stages.letters, Some(&stages.store)));
         let watch = stages.and_then(|stages| stages.watch.as_ref());
         let poisoned = queues.iter().any(|queue| queue.stats.poisoned.is_some())
             || letters.as_ref().is_some_and(|l| l.poisoned.is_some());
@@ -265,9 +268,9 @@ fn alarms(queues: &[QueueStatus], letters: Option<&DeadLetterStats>) -> Vec<Stri
             queue.unaccounted_events,
         )
     });
-    let groups = letters.into_iter().flat_map(|letters| &letters.groups);
-    let groups = groups.map(|g| (format!("dead letters of the {}", g.group), g.unaccounted));
-    let wrong = queues.chain(groups).filter(|(_, events)| *events != 0);
+    let places = letters.into_iter().flat_map(|letters| &letters.places);
+    let places = places.map(|p| (format!("dead letters ({})", p.place), p.unaccounted));
+    let wrong = queues.chain(places).filter(|(_, events)| *events != 0);
     let wrong = wrong.map(|(whose, events)| {
         format!(
             "{whose}: {events} events are unaccounted for; please report it with the output of `stashgate status --json`"

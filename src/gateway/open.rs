@@ -17,6 +17,7 @@ use super::{StartError, redis_options};
 use crate::batch::QueueName;
 use crate::config::{ArchivePlace, Config, SpoolKind};
 use crate::dead_letter::DeadLetters;
+use crate::dead_letter::store::{self, Store, Table};
 use crate::spool::Spool;
 use crate::spool::journal::{self, Journal};
 use crate::spool::local_archive::LocalArchive;
@@ -31,6 +32,7 @@ const ARCHIVE_SEGMENTS: u64 = 8;
 pub(super) struct Opened {
     pub(super) spool: Spool,
     pub(super) letters: DeadLetters,
+    pub(super) store: Store,
     /// Looks after Redis, if the spool is there.
     pub(super) watch: Option<Arc<Watch>>,
 }
@@ -40,6 +42,7 @@ pub(super) async fn open(config: Arc<Config>) -> Result<Opened, StartError> {
     let made = std::fs::create_dir_all(&folder);
     made.map_err(|error| StartError::Folder { folder, error })?;
     let letters = blocking(&config, open_letters).await?;
+    let store = blocking(&config, open_store).await?;
     let (spool, watch) = match config.spool.kind {
         SpoolKind::Journal => {
             marker::set(&config, None)?;
@@ -53,6 +56,7 @@ pub(super) async fn open(config: Arc<Config>) -> Result<Opened, StartError> {
     Ok(Opened {
         spool,
         letters,
+        store,
         watch,
     })
 }
@@ -155,6 +159,17 @@ fn open_letters(config: &Config) -> Result<DeadLetters, StartError> {
         folder: config.data_dir.clone(),
         error,
     })
+}
+
+fn open_store(config: &Config) -> Result<Store, StartError> {
+    let path = config.data_dir.join("letters.redb");
+    let options = store::Options {
+        max_bytes: config.dead_letters.max_bytes.0,
+        retention_ms: config.dead_letters.retention.as_millis() as u64,
+        min_free_bytes: config.spool.journal.min_free_bytes.0,
+    };
+    let opened = Table::open(&path, options);
+    Ok(Store::Table(opened.map_err(StartError::Store)?))
 }
 
 fn open_journal(config: &Config) -> Result<Journal, StartError> {

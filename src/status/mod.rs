@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 pub use rates::{Limits, Rates, Sampler};
 
 use crate::batch::UnixMillis;
-pub use crate::dead_letter::{DeadLetterStats, GroupStats};
+pub use crate::dead_letter::{DeadLetterStats, PlaceStats};
 use crate::spool::QueueStats;
 
 /// A gateway, as of now.

@@ -140,7 +140,7 @@ impl Gateway {
     }
 
     pub fn dead_letters_held(&self) -> u64 {
-        self.letters.stats().held
+        self.letters.waiting_events()
     }
 
     /// Fills `tiny`, so that it takes nothing more until a lease is

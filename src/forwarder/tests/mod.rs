@@ -213,7 +213,7 @@ impl Queue {
     }
 
     fn kept_letters(&self) -> u64 {
-        self.letters.stats().held
+        self.letters.waiting_events()
     }
 }
 

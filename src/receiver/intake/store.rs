@@ -128,8 +128,10 @@ impl Intake {
             queue: queue.clone(),
             id: None,
             reason: Reason::Rejected(reject.reason),
+            field: None,
             detail: reject.detail.clone(),
             source,
+            attempt: 1,
             at,
             event: reject.event.clone(),
         });

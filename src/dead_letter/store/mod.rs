@@ -1,0 +1,338 @@
+//! The store: letters, sorted.
+//!
+//! One contract, kept by each kind of store and held by the same tests:
+//!
+//! - A letter has a **number**: the microsecond in which it was filed, since 1970, made
+//!   unique (one more than the last if need be). So numbers are in the order in which
+//!   letters were filed, a range of time is a range of numbers, and a place in a list is
+//!   one number.
+//! - A letter's **name** in its queue is its stable id, or the hash of its bytes (xxh3-128,
+//!   32 hexadecimal digits) if it has none.
+//! - What came before is not kept again. The same name, attempt and bytes: known; `times`
+//!   and `at` change if it was refused later than the last time. One that was settled is
+//!   buried: its tombstone stays for the retention time. The same name and attempt with other
+//!   bytes is another event under an id that a client reused: it is kept beside the first
+//!   as `name~` and eight digits of the hash. A later attempt takes the place of an earlier
+//!   one that is still held, which then counts as returned: only a return makes one.
+//! - **Groups** by queue, reason and field are kept up with each change and never counted
+//!   by looking at letters. Beyond [`MOST_GROUPS`] a new field goes into the group
+//!   without a field, since what a field is called is an event's to say.
+//! - Each place has a budget; [`Filed::Full`] when it is used up. Nothing else is
+//!   pushed out for it.
+//! - Every change is durable when it returns, and whole or not at all.
+
+mod table;
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+pub use table::Table;
+
+use super::{DeadLetter, Place, Reason};
+use crate::batch::{QueueName, UnixMillis};
+
+/// Most groups.
+pub const MOST_GROUPS: usize = 1000;
+
+/// The store of dead letters. Cheap to clone.
+#[derive(Debug, Clone)]
+pub enum Store {
+    /// An embedded table on the local disk.
+    Table(Table),
+}
+
+/// How a store works.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Options {
+    /// Budget of each place, in bytes of letters as they are written.
+    pub max_bytes: u64,
+    /// How long letters and tombstones are kept, in milliseconds.
+    pub retention_ms: u64,
+    /// Nothing is filed while the disk has less left (table only).
+    pub min_free_bytes: u64,
+}
+
+/// A letter in the store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Letter {
+    /// When it was filed: microseconds since 1970, unique.
+    pub number: u64,
+    /// Its name in its queue: what a person calls it.
+    pub name: String,
+    /// What was refused, as of the last time. `event` is as it is after the repairs.
+    pub letter: DeadLetter,
+    /// When it was refused first.
+    pub first_at: UnixMillis,
+    /// How often it was refused in this attempt.
+    pub times: u64,
+    /// xxh3-128 of the event as it was refused.
+    pub content: u128,
+    /// The event as it was refused, if it was repaired since.
+    pub original: Option<Bytes>,
+    /// How often it was repaired.
+    pub revision: u32,
+}
+
+/// Names a letter as it was when it was read: what changed since is left alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Handle {
+    /// The letter's number.
+    pub number: u64,
+    /// Its revision.
+    pub revision: u32,
+}
+
+impl Letter {
+    /// Names it as it is.
+    pub fn handle(&self) -> Handle {
+        Handle {
+            number: self.number,
+            revision: self.revision,
+        }
+    }
+
+    /// When it was filed.
+    pub fn filed_at(&self) -> UnixMillis {
+        UnixMillis(self.number / 1000)
+    }
+}
+
+/// What became of a letter that was to be filed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Filed {
+    /// It is held now.
+    Kept,
+    /// It was held already.
+    Known,
+    /// It was settled before.
+    Buried,
+    /// There is no room for it in its place's budget.
+    Full,
+}
+
+/// What becomes of a letter that is settled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// It is in its queue again.
+    Returned,
+    /// It is in another queue, or in a file.
+    SentElsewhere,
+    /// A person threw it away.
+    Discarded,
+    /// It was past its retention. Leaves no tombstone.
+    Expired,
+}
+
+/// Which groups' letters.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Selection {
+    /// Of this queue.
+    pub queue: Option<QueueName>,
+    /// For this reason.
+    pub reason: Option<Reason>,
+    /// With this field to blame.
+    pub field: Option<String>,
+}
+
+impl Selection {
+    /// Whether all letters are meant.
+    pub fn is_all(&self) -> bool {
+        self.queue.is_none() && self.reason.is_none() && self.field.is_none()
+    }
+
+    /// Whether the letters of `group` are meant.
+    pub fn has(&self, group: &GroupKey) -> bool {
+        self.queue
+            .as_ref()
+            .is_none_or(|queue| *queue == group.queue)
+            && self.reason.is_none_or(|reason| reason == group.reason)
+            && self
+                .field
+                .as_ref()
+                .is_none_or(|field| Some(field) == group.field.as_ref())
+    }
+}
+
+/// Numbers from `from` to `to`, both included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Span {
+    /// The first number.
+    pub from: u64,
+    /// The last number.
+    pub to: u64,
+}
+
+/// In which order numbers are given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    /// By number.
+    OldestFirst,
+    /// From the highest number down.
+    NewestFirst,
+}
+
+/// What the letters of a group have in common.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct GroupKey {
+    /// The queue they were sent to.
+    pub queue: QueueName,
+    /// The class of what is wrong.
+    pub reason: Reason,
+    /// The field that is to blame.
+    pub field: Option<String>,
+}
+
+/// A group, as of now; never empty.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Group {
+    /// What its letters have in common.
+    #[serde(flatten)]
+    pub key: GroupKey,
+    /// How many there are.
+    pub events: u64,
+    /// Their length as stored, in bytes.
+    pub bytes: u64,
+    /// How many there are of each attempt.
+    pub attempts: BTreeMap<u32, u64>,
+    /// When the oldest of them was filed.
+    pub first: UnixMillis,
+    /// When the newest of them was filed.
+    pub last: UnixMillis,
+    /// What was said of the newest, at most 500 characters.
+    pub detail: String,
+}
+
+/// The books of a place: letters, since the store was made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Books {
+    /// Letters that were kept.
+    pub received: u64,
+    /// Letters held now; counted from the letters, not from the books.
+    pub held: u64,
+    /// Their length as stored, in bytes.
+    pub bytes: u64,
+    /// See [`Fate::Returned`].
+    pub returned: u64,
+    /// See [`Fate::SentElsewhere`].
+    pub sent_elsewhere: u64,
+    /// See [`Fate::Discarded`].
+    pub discarded: u64,
+    /// See [`Fate::Expired`].
+    pub expired: u64,
+}
+
+impl Books {
+    /// What they leave over; 0, or letters were lost or made.
+    pub fn unaccounted(&self) -> i64 {
+        let went = self.returned + self.sent_elsewhere + self.discarded + self.expired;
+        self.received as i64 - (went + self.held) as i64
+    }
+}
+
+/// The store at a glance; as of the last change or look, seconds ago.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Summary {
+    /// The books of each place.
+    pub places: BTreeMap<Place, Books>,
+    /// Letters that will be past their retention within three days.
+    pub expiring: u64,
+    /// Why the store could not be used the last time.
+    pub trouble: Option<String>,
+}
+
+/// The store did not do it; the same may work later.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the store of dead letters cannot be used: {0}")]
+pub struct StoreError(pub String);
+
+impl Store {
+    /// Files letters, all in one change; tells what became of each.
+    pub async fn file(&self, letters: Vec<DeadLetter>) -> Result<Vec<Filed>, StoreError> {
+        match self {
+            Self::Table(table) => table.file(letters).await,
+        }
+    }
+
+    /// All groups.
+    pub async fn groups(&self) -> Result<Vec<Group>, StoreError> {
+        match self {
+            Self::Table(table) => table.groups().await,
+        }
+    }
+
+    /// The first `limit` numbers in `span` of letters that `selection` means.
+    pub async fn numbers(
+        &self,
+        selection: &Selection,
+        span: Span,
+        order: Order,
+        limit: usize,
+    ) -> Result<Vec<u64>, StoreError> {
+        match self {
+            Self::Table(table) => table.numbers(selection, span, order, limit).await,
+        }
+    }
+
+    /// The letters with these numbers, in this order; without those that are gone.
+    pub async fn read(&self, numbers: &[u64]) -> Result<Vec<Letter>, StoreError> {
+        match self {
+            Self::Table(table) => table.read(numbers).await,
+        }
+    }
+
+    /// The number of the letter that `queue` has by this name.
+    pub async fn find(&self, queue: &QueueName, name: &str) -> Result<Option<u64>, StoreError> {
+        match self {
+            Self::Table(table) => table.find(queue, name).await,
+        }
+    }
+
+    /// Takes letters out, with their tombstones; how many there were. What was changed
+    /// since its handle was made stays.
+    pub async fn settle(&self, letters: &[Handle], fate: Fate) -> Result<u64, StoreError> {
+        match self {
+            Self::Table(table) => table.settle(letters, fate).await,
+        }
+    }
+
+    /// Exchanges the events of letters; how many there were. What was changed since its
+    /// handle was made stays. The first exchange keeps the original.
+    pub async fn rewrite(&self, events: Vec<(Handle, Bytes)>) -> Result<u64, StoreError> {
+        match self {
+            Self::Table(table) => table.rewrite(events).await,
+        }
+    }
+
+    /// Brings letters back from a file: a held letter of that name, attempt and content
+    /// gets the event of the file, one that was settled is held again.
+    pub async fn restore(&self, letters: Vec<Letter>) -> Result<Vec<Filed>, StoreError> {
+        match self {
+            Self::Table(table) => table.restore(letters).await,
+        }
+    }
+
+    /// Takes out at most `limit` letters that are past their retention, and as many
+    /// tombstones; how many letters there were.
+    pub async fn expire(&self, now: UnixMillis, limit: usize) -> Result<u64, StoreError> {
+        match self {
+            Self::Table(table) => table.expire(now, limit).await,
+        }
+    }
+
+    /// The store at a glance; quick.
+    pub fn summary(&self) -> Summary {
+        match self {
+            Self::Table(table) => table.summary(),
+        }
+    }
+
+    /// Changes the budget and the retention, for a reload.
+    pub fn set_options(&self, options: Options) {
+        match self {
+            Self::Table(table) => table.set_options(options),
+        }
+    }
+}
