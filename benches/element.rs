@@ -27,6 +27,7 @@ fn varied(events: usize) -> Batch {
         own_metadata: false,
         foreign: false,
         timestamps: stashgate::batch::Timestamps::None,
+        origin: stashgate::batch::Origin::Accepted,
     }
 }
 

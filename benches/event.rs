@@ -63,6 +63,7 @@ fn header(block: &Bytes, own_metadata: bool) -> Header {
         own_metadata,
         foreign: false,
         timestamps: stashgate::batch::Timestamps::None,
+        origin: stashgate::batch::Origin::Accepted,
     };
     let mut header = Vec::new();
     encode_header(&batch, Place::default(), &mut header);

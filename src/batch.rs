@@ -35,6 +35,23 @@ pub struct Batch {
     /// Which events have an `@timestamp` of their own: they are not told when the
     /// gateway took them.
     pub timestamps: Timestamps,
+    /// How it came into the queue: the books keep them apart.
+    pub origin: Origin,
+}
+
+/// How a batch came into its queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Origin {
+    /// A receiver took it.
+    #[default]
+    Accepted,
+    /// It came back from the dead letters.
+    Returned,
+    /// It was sent again from the archive, as it was: with the id, the hash, the rejected
+    /// positions and the acceptance time of then. The archive does not take it a second
+    /// time, and its time says nothing about how long anything has waited.
+    Replayed,
 }
 
 /// Which events of a batch have an `@timestamp` of their own.

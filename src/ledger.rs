@@ -4,6 +4,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::batch::Origin;
+
 /// The spool's book of one queue, in events since the queue was made. Kept with
 /// the data. What waits and what is leased is not written here: it is counted
 /// from the data itself, so that the two sides of the sum are independent.
@@ -29,6 +31,20 @@ pub struct Ledger {
 }
 
 impl Ledger {
+    /// `events` came into the queue from `origin`.
+    pub fn came(&mut self, origin: Origin, events: u64) {
+        *match origin {
+            Origin::Accepted => &mut self.accepted,
+            Origin::Returned => &mut self.returned,
+            Origin::Replayed => &mut self.replayed,
+        } += events;
+    }
+
+    /// All that came in.
+    pub fn arrived(&self) -> u64 {
+        self.accepted + self.returned + self.replayed + self.foreign
+    }
+
     /// Both books as one.
     pub fn plus(&self, other: &Self) -> Self {
         Self {
@@ -46,7 +62,7 @@ impl Ledger {
     /// What came in and is not explained by what went out, what waits and what
     /// is leased. 0 when the books are right.
     pub fn unaccounted(&self, waiting: u64, leased: u64) -> i64 {
-        let came = self.accepted + self.returned + self.replayed + self.foreign;
+        let came = self.arrived();
         let went = self.confirmed + self.dead_letters + self.discarded + self.quarantined;
         came as i64 - (went + waiting + leased) as i64
     }

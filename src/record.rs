@@ -7,7 +7,7 @@
 //! | --- | --- | --- |
 //! | 0 | 4 | magic `F5 53 47 01`; `F5` occurs in no UTF-8 text, so no payload holds it |
 //! | 4 | 1 | version, 1 |
-//! | 5 | 1 | flags: bit 0 = an event has an `@metadata` of its own, bit 1 = the payload is compressed, bit 2 = the events are foreign, bit 3 = an event has an `@timestamp` of its own, bit 4 = all events have |
+//! | 5 | 1 | flags: bit 0 = an event has an `@metadata` of its own, bit 1 = the payload is compressed, bit 2 = the events are foreign, bit 3 = an event has an `@timestamp` of its own, bit 4 = all events have, bit 5 = returned from the dead letters, bit 6 = replayed from the archive |
 //! | 6 | 2 | length of the batch id, `i`, 1 to 64 |
 //! | 8 | 4 | length of the header, `h`: 72 + `i` + 4 `r` (+ 4 if compressed), rounded up to 8 |
 //! | 12 | 4 | length of the payload as stored, `p` |
@@ -39,7 +39,7 @@
 //! [`MAX_HEADER_LEN`]. So a record of another release is told from a damaged one
 //! by a checksum that holds.
 
-use crate::batch::{Batch, BatchId, Timestamps, UnixMillis};
+use crate::batch::{Batch, BatchId, Origin, Timestamps, UnixMillis};
 
 /// The first bytes of a record.
 pub const MAGIC: [u8; 4] = [0xF5, b'S', b'G', 0x01];
@@ -60,6 +60,8 @@ const FLAG_COMPRESSED: u8 = 2;
 const FLAG_FOREIGN: u8 = 4;
 const FLAG_A_TIMESTAMP: u8 = 8;
 const FLAG_ALL_TIMESTAMPS: u8 = 16;
+const FLAG_RETURNED: u8 = 32;
+const FLAG_REPLAYED: u8 = 64;
 
 /// Where a record stands in its queue; given by whoever writes the queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -93,6 +95,8 @@ pub struct Header {
     pub foreign: bool,
     /// See [`Batch::timestamps`].
     pub timestamps: Timestamps,
+    /// See [`Batch::origin`].
+    pub origin: Origin,
     /// Length of the header as stored, in bytes.
     pub header_len: u32,
     /// Length of the events' block, in bytes.
@@ -113,6 +117,12 @@ impl Header {
     /// Whether `stored` is the payload as it was written.
     pub fn matches(&self, stored: &[u8]) -> bool {
         stored.len() == self.stored_len as usize && crc32c::crc32c(stored) == self.payload_crc
+    }
+
+    /// When the batch came into its queue. `None`: it was replayed, and its acceptance
+    /// time is that of the first time.
+    pub fn arrived_at(&self) -> Option<UnixMillis> {
+        (self.origin != Origin::Replayed).then_some(self.accepted_at)
     }
 
     /// Whether the payload is stored compressed.
@@ -184,6 +194,7 @@ fn header_of(batch: &Batch, place: Place, stored: &[u8]) -> Header {
         own_metadata: batch.own_metadata,
         foreign: batch.foreign,
         timestamps: batch.timestamps,
+        origin: batch.origin,
         header_len: len_of_header(batch, stored.len() != batch.payload.len()) as u32,
         payload_len: batch.payload.len() as u32,
         stored_len: stored.len() as u32,
@@ -234,6 +245,8 @@ fn flags(header: &Header) -> u8 {
         | flag(header.foreign, FLAG_FOREIGN)
         | flag(header.timestamps != Timestamps::None, FLAG_A_TIMESTAMP)
         | flag(header.timestamps == Timestamps::All, FLAG_ALL_TIMESTAMPS)
+        | flag(header.origin == Origin::Returned, FLAG_RETURNED)
+        | flag(header.origin == Origin::Replayed, FLAG_REPLAYED)
 }
 
 /// Decodes the header at the beginning of `bytes`. Reads no more than the
@@ -267,6 +280,7 @@ pub fn decode_header(bytes: &[u8]) -> Result<Header, DecodeError> {
         own_metadata: fixed[5] & FLAG_OWN_METADATA != 0,
         foreign: fixed[5] & FLAG_FOREIGN != 0,
         timestamps: timestamps(fixed[5]),
+        origin: origin(fixed[5]),
         header_len: header.len() as u32,
         payload_len: match compressed {
             true => expanded_len(rest, stored_len)?,
@@ -325,6 +339,14 @@ fn timestamps(flags: u8) -> Timestamps {
     }
 }
 
+fn origin(flags: u8) -> Origin {
+    match (flags & FLAG_RETURNED != 0, flags & FLAG_REPLAYED != 0) {
+        (_, true) => Origin::Replayed,
+        (true, false) => Origin::Returned,
+        (false, false) => Origin::Accepted,
+    }
+}
+
 /// CRC-32C of a header without the field that holds it.
 fn header_crc(header: &[u8]) -> u32 {
     crc32c::crc32c_append(crc32c::crc32c(&header[..68]), &header[72..])
@@ -358,6 +380,7 @@ mod tests {
             own_metadata: true,
             foreign: false,
             timestamps: crate::batch::Timestamps::None,
+            origin: crate::batch::Origin::Accepted,
         }
     }
 
@@ -389,6 +412,17 @@ mod tests {
         assert!(header.own_metadata && header.matches(&batch.payload));
         assert!(!header.matches(b"{\"a\":1}\n{\"a\":3}\n"));
         assert_eq!(header.header_len as usize, encoded().len());
+    }
+
+    #[test]
+    fn a_header_tells_how_its_batch_came_into_the_queue() {
+        for origin in [Origin::Accepted, Origin::Returned, Origin::Replayed] {
+            let mut out = Vec::new();
+            let batch = Batch { origin, ..batch() };
+            encode_header(&batch, PLACE, &mut out);
+            assert_eq!(decode_header(&out).expect("decodes").origin, origin);
+            assert_eq!(out[5] >> 5, origin as u8);
+        }
     }
 
     #[test]

@@ -127,6 +127,7 @@ fn header(validated: &Validated) -> Header {
         own_metadata: validated.own_metadata,
         foreign: false,
         timestamps: stashgate::batch::Timestamps::None,
+        origin: stashgate::batch::Origin::Accepted,
     };
     let mut header = Vec::new();
     encode_header(&batch, Place::default(), &mut header);

@@ -356,6 +356,7 @@ fn header(validated: &Validated) -> Header {
         own_metadata: validated.own_metadata,
         foreign: false,
         timestamps: validated.timestamps,
+        origin: stashgate::batch::Origin::Accepted,
     };
     let mut header = Vec::new();
     encode_header(&batch, Place::default(), &mut header);

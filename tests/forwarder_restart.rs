@@ -92,6 +92,7 @@ async fn append_all(spool: Spool, queue: QueueName) {
             own_metadata: false,
             foreign: false,
             timestamps: stashgate::batch::Timestamps::None,
+            origin: stashgate::batch::Origin::Accepted,
         };
         let permit = spool.permit(&queue, batch.payload.len(), None).await;
         permit.expect("room").append(batch).await.expect("appended");

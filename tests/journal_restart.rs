@@ -5,6 +5,9 @@ mod journal_support;
 use std::fs;
 
 use journal_support::*;
+use stashgate::batch::{Batch, Origin};
+use stashgate::ledger::Ledger;
+use stashgate::spool::Spool;
 use stashgate::spool::journal::{Journal, OpenError};
 
 #[tokio::test]
@@ -99,4 +102,45 @@ async fn a_second_journal_on_the_same_folder_is_refused() {
     assert!(second.to_string().contains("in use by another process"));
     spool.close().await;
     open(&options).close().await;
+}
+
+#[tokio::test]
+async fn the_books_know_after_a_crash_how_each_batch_came() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let options = options(dir.path());
+    let spool = open(&options);
+    let mut number = 0..;
+    let mut append_each = async |spool: &Spool| {
+        for origin in [Origin::Accepted, Origin::Returned, Origin::Replayed] {
+            let number = number.next().expect("endless");
+            let batch = Batch {
+                origin,
+                ..batch(number)
+            };
+            append(spool, batch).await.expect("appended");
+        }
+    };
+    append_each(&spool).await;
+    ack_numbers(&spool, 0..2).await;
+    checkpoint(&spool).await;
+    // These the cursor does not know.
+    append_each(&spool).await;
+    let before = stats(&spool).ledger;
+    let came = |ledger: &Ledger| (ledger.accepted, ledger.returned, ledger.replayed);
+    assert_eq!(came(&before), (1 + 4, 2 + 5, 3 + 6));
+    let crashed = tempfile::tempdir().expect("a folder");
+    copy_dir(dir.path(), crashed.path());
+    drop(spool);
+
+    let mut options = options.clone();
+    options.dir = crashed.path().join("journal");
+    let spool = open(&options);
+    assert_eq!(stats(&spool).ledger, before);
+    drop(spool);
+    // Nor without any cursor.
+    fs::remove_file(options.dir.join("logstash/cursor")).expect("removed");
+    let spool = open(&options);
+    assert_eq!(came(&stats(&spool).ledger), came(&before));
+    ack_numbers(&spool, 0..6).await;
+    assert_eq!(stats(&spool).oldest_unsettled, None);
 }

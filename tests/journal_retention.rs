@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use journal_support::disk::{Disk, Survives};
 use journal_support::*;
-use stashgate::batch::UnixMillis;
+use stashgate::batch::{Origin, UnixMillis};
 use stashgate::spool::Spool;
 use stashgate::spool::journal::Options;
 use tempfile::TempDir;
@@ -260,4 +260,81 @@ async fn a_scan_reports_what_it_misses_and_ends_where_it_began() {
         .map(|n| u64::from(batch(n).events));
     assert!(got.len() < 20 && got.iter().all(|n| *n < 20));
     assert_eq!(scan.missing_events(), missing.sum::<u64>());
+}
+
+/// Settles ten batches that were accepted ten minutes ago and a replay of ten that
+/// were accepted a day ago, which begins each segment but the first, one after another.
+async fn settle_live_and_replayed(spool: &Spool) {
+    for number in 0..10 {
+        append_old(spool, number..number + 1, Duration::from_secs(600)).await;
+        let mut replayed = batch(number + 10);
+        replayed.accepted_at.0 -= 24 * HOUR.as_millis() as u64;
+        replayed.origin = Origin::Replayed;
+        append(spool, replayed).await.expect("appended");
+        ack_numbers(spool, [number, number + 10]).await;
+    }
+}
+
+#[tokio::test]
+async fn replayed_batches_take_no_segment_away_before_its_time() {
+    let (dir, disk, options, spool) = start(|o| {
+        o.retention = HOUR;
+        // The live batch fills what is left of a segment: the replayed one begins the next.
+        o.segment_bytes = 250;
+    });
+    settle_live_and_replayed(&spool).await;
+    checkpoint(&spool).await;
+    assert_eq!(scanned(&spool, 0, u64::MAX), (0..10).collect::<Vec<_>>());
+    let all = segments(dir.path()).len();
+    // Who has to look at the records says the same.
+    spool.close().await;
+    drop(spool);
+    let spool = open_on(&disk, &options);
+    checkpoint(&spool).await;
+    assert_eq!(segments(dir.path()).len(), all);
+    assert_eq!(scanned(&spool, 0, u64::MAX), (0..10).collect::<Vec<_>>());
+    let stored = stats(&spool).stored_since.expect("something is stored");
+    assert!(stored.0 + 2 * HOUR.as_millis() as u64 > UnixMillis::now().0);
+}
+
+#[tokio::test]
+async fn replayed_batches_hide_nothing_from_a_scan_by_time() {
+    let (_dir, disk, options, spool) = start(|o| o.segment_bytes = 250);
+    settle_live_and_replayed(&spool).await;
+    spool.close().await;
+    drop(spool);
+    let spool = open_on(&disk, &options);
+    let now = UnixMillis::now().0;
+    let hour = HOUR.as_millis() as u64;
+    let all: Vec<u64> = (0..10).collect();
+    assert_eq!(scanned(&spool, now - hour, now), all);
+    // Of what was replayed nothing comes twice.
+    assert_eq!(scanned(&spool, 0, now - hour), [0; 0]);
+}
+
+#[tokio::test]
+async fn what_only_a_replay_brought_goes_after_its_time_too() {
+    let (dir, disk, options, spool) = start(|o| o.retention = HOUR);
+    for number in 0..20 {
+        let mut replayed = batch(number);
+        replayed.accepted_at.0 -= 24 * HOUR.as_millis() as u64;
+        replayed.origin = Origin::Replayed;
+        append(&spool, replayed).await.expect("appended");
+    }
+    ack_numbers(&spool, 0..20).await;
+    checkpoint(&spool).await;
+    assert!(segments(dir.path()).len() > 1, "it arrived just now");
+    spool.close().await;
+    drop(spool);
+    // Nothing arrived since an hour: of replayed records nobody knows when they did.
+    let spool = open_on(
+        &disk,
+        &Options {
+            retention: Duration::ZERO,
+            ..options
+        },
+    );
+    checkpoint(&spool).await;
+    assert_eq!(segments(dir.path()).len(), 0);
+    assert_eq!(stats(&spool).stored_since, None);
 }

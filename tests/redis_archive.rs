@@ -12,7 +12,7 @@ use deadpool_redis::redis::cmd;
 use redis_spool_support::{open, options};
 use redis_support::cluster::Cluster;
 use redis_support::{PATIENCE, RedisServer, ServerKind};
-use stashgate::batch::{Batch, BatchId, QueueName, UnixMillis};
+use stashgate::batch::{Batch, BatchId, Origin, QueueName, UnixMillis};
 use stashgate::record::Header;
 use stashgate::spool::redis::archive::ArchiveOptions;
 use stashgate::spool::redis::element::{Compression, encode};
@@ -49,6 +49,7 @@ fn batch(number: u64, at: u64, bytes: usize) -> Batch {
         own_metadata: false,
         foreign: false,
         timestamps: stashgate::batch::Timestamps::None,
+        origin: stashgate::batch::Origin::Accepted,
     }
 }
 
@@ -386,5 +387,30 @@ async fn the_journals_past_is_read_by_the_same_method() {
     assert_eq!(numbers, (10..90).collect::<Vec<_>>());
     assert_eq!(some.missing(), 0);
     assert!(some.next().await.expect("read").is_none());
+    spool.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_replayed_is_not_kept_a_second_time() {
+    let redis = RedisServer::start();
+    let spool = open(kept(&redis, 1 << 30)).await;
+    let today = UnixMillis::now().0;
+    let from = |number, origin| Batch {
+        origin,
+        ..batch(number, today, 10)
+    };
+    let batches = [
+        from(1, Origin::Replayed),
+        from(2, Origin::Returned),
+        from(3, Origin::Replayed),
+        from(4, Origin::Accepted),
+    ];
+    settle(&spool, batches).await;
+    // Settlements are told in their order.
+    until("kept", || redis.ask::<u64>(&["LLEN", &key(today)]) >= 2).await;
+    let mut archive = archive(&spool, ALL).await;
+    let kept: Vec<_> = rest(&mut archive).await;
+    let kept: Vec<_> = kept.iter().map(|(h, _)| (number(h), h.origin)).collect();
+    assert_eq!(kept, [(2, Origin::Returned), (4, Origin::Accepted)]);
     spool.close().await;
 }

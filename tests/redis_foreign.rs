@@ -122,6 +122,7 @@ fn batch() -> Batch {
         own_metadata: false,
         foreign: false,
         timestamps: stashgate::batch::Timestamps::None,
+        origin: stashgate::batch::Origin::Accepted,
     }
 }
 

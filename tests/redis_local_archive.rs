@@ -14,7 +14,7 @@ use journal_support::{PATIENCE, append, append_numbers, batch, folder, lease, qu
 use redis_spool_support::proxy::{Cut, Proxy};
 use redis_spool_support::{open, options, short_lived};
 use redis_support::{RedisServer, eventually};
-use stashgate::batch::{Batch, UnixMillis};
+use stashgate::batch::{Batch, Origin, UnixMillis};
 use stashgate::spool::journal::{self, Journal};
 use stashgate::spool::local_archive::LocalArchive;
 use stashgate::spool::redis::Options;
@@ -294,5 +294,24 @@ async fn the_oldest_go_when_the_disk_holds_as_much_as_it_may() {
     assert!(kept[0] > 0, "the first are gone");
     assert_eq!(kept, (kept[0]..2000).collect::<Vec<_>>());
     assert_eq!(trouble(&spool), None);
+    spool.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_replayed_is_not_kept_a_second_time() {
+    let (redis, dir) = (RedisServer::start(), folder());
+    let spool = open(with(local(dir.path(), 1 << 30), options(&redis.url()))).await;
+    for number in 0..6 {
+        let batch = Batch {
+            origin: match number % 2 {
+                0 => Origin::Replayed,
+                _ => Origin::Returned,
+            },
+            ..batch(number)
+        };
+        append(&spool, batch).await.expect("appended");
+    }
+    settle(&spool, &redis, 6).await;
+    assert_eq!(kept(&spool).await, [1, 3, 5]);
     spool.close().await;
 }

@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use journal_support::*;
 use redis_support::RedisServer;
-use stashgate::batch::QueueName;
+use stashgate::batch::{Origin, QueueName, UnixMillis};
+use stashgate::ledger::Ledger;
 use stashgate::spool::journal::Journal;
 use stashgate::spool::redis::Redis;
 use stashgate::spool::spill::{self, Spill};
@@ -117,6 +118,46 @@ async fn the_books_are_right_at_every_step(spool: Spool) {
     assert_eq!(stats(&spool).leased_events, 0);
 }
 
+async fn each_origin_has_a_book_of_its_own(spool: Spool) {
+    use Origin::{Accepted, Replayed, Returned};
+    for (number, origin) in [(0, Returned), (1, Replayed), (2, Accepted), (3, Replayed)] {
+        let batch = stashgate::batch::Batch {
+            origin,
+            ..batch(number)
+        };
+        append(&spool, batch).await.expect("appended");
+    }
+    let came = |ledger: Ledger| (ledger.accepted, ledger.returned, ledger.replayed);
+    assert_eq!(came(stats(&spool).ledger), (3, 1, 6));
+    for origin in [Returned, Replayed, Accepted, Replayed] {
+        let (_, lease) = lease_number(&spool).await;
+        assert_eq!(lease.header().origin, origin);
+        lease.ack(0).await.expect("settled");
+    }
+    let ledger = stats(&spool).ledger;
+    assert_eq!((came(ledger), ledger.confirmed), ((3, 1, 6), 10));
+}
+
+async fn a_replayed_batch_does_not_age_what_waits(spool: Spool) {
+    let old = stashgate::batch::Batch {
+        origin: Origin::Replayed,
+        accepted_at: UnixMillis(1),
+        ..batch(0)
+    };
+    let before = UnixMillis::now();
+    append(&spool, old).await.expect("appended");
+    append_numbers(&spool, 1..2).await;
+    let is_young = |spool: &Spool| stats(spool).oldest_unsettled.is_none_or(|at| at >= before);
+    assert!(is_young(&spool));
+    let (_, held) = lease_number(&spool).await;
+    assert_eq!(held.header().accepted_at, UnixMillis(1));
+    assert!(is_young(&spool), "in hand");
+    held.requeue(false).await.expect("settled");
+    assert!(is_young(&spool), "given back");
+    ack_numbers(&spool, 0..1).await;
+    assert!(is_young(&spool) && stats(&spool).oldest_unsettled.is_some());
+}
+
 async fn concurrent_callers_lose_and_double_nothing(spool: Spool) {
     let appends = (0..8).map(|task| {
         let spool = spool.clone();
@@ -197,6 +238,8 @@ macro_rules! contract {
             a_payload_can_be_read_more_than_once,
             dead_letters_of_a_batch_are_booked_apart,
             the_books_are_right_at_every_step,
+            each_origin_has_a_book_of_its_own,
+            a_replayed_batch_does_not_age_what_waits,
             concurrent_callers_lose_and_double_nothing,
             an_unknown_queue_is_an_error,
             a_closed_spool_says_so_to_everyone,

@@ -27,6 +27,7 @@ fn batch(lines: &str) -> (Header, Bytes) {
         own_metadata: validated.own_metadata,
         foreign: false,
         timestamps: validated.timestamps,
+        origin: stashgate::batch::Origin::Accepted,
     };
     let mut header = Vec::new();
     encode_header(&batch, Place::default(), &mut header);

@@ -41,6 +41,7 @@ pub(crate) fn batch(payload: &Bytes) -> Batch {
         own_metadata: false,
         foreign: false,
         timestamps: stashgate::batch::Timestamps::None,
+        origin: stashgate::batch::Origin::Accepted,
     }
 }
 

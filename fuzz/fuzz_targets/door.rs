@@ -71,6 +71,7 @@ fn stamped(validated: &Validated) -> Vec<u8> {
         own_metadata: validated.own_metadata,
         foreign: false,
         timestamps: validated.timestamps,
+        origin: stashgate::batch::Origin::Accepted,
     };
     let mut header = Vec::new();
     encode_header(&batch, Place::default(), &mut header);

@@ -31,6 +31,7 @@ fn batch(payload: Vec<u8>) -> Batch {
         own_metadata: false,
         foreign: false,
         timestamps: stashgate::batch::Timestamps::None,
+        origin: stashgate::batch::Origin::Accepted,
     }
 }
 

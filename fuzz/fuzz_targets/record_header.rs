@@ -46,6 +46,7 @@ fn check(bytes: &[u8]) {
         rejected: header.rejected.clone(),
         own_metadata: header.own_metadata,
         timestamps: header.timestamps,
+        origin: stashgate::batch::Origin::Accepted,
         foreign: header.foreign,
     };
     let mut again = Vec::new();

@@ -94,6 +94,7 @@ impl DeadLetters {
                     own_metadata: false,
                     foreign: false,
                     timestamps: crate::batch::Timestamps::None,
+                    origin: crate::batch::Origin::Accepted,
                 })
                 .await?;
             count_kept(letters.drain(..count).as_slice());

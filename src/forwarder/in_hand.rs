@@ -131,10 +131,10 @@ impl InHand {
 pub(super) async fn ack(work: &Work, lease: Lease, dead_letters: u32) {
     work.suspects.clear(lease.header());
     work.covered.clear(lease.header());
-    let age = UnixMillis::now()
-        .0
-        .saturating_sub(lease.header().accepted_at.0);
-    metrics::end_to_end_took(&work.queue, Duration::from_millis(age));
+    if let Some(arrived_at) = lease.header().arrived_at() {
+        let age = UnixMillis::now().0.saturating_sub(arrived_at.0);
+        metrics::end_to_end_took(&work.queue, Duration::from_millis(age));
+    }
     let events = u64::from(lease.header().events.saturating_sub(dead_letters));
     let Err(error) = lease.ack(dead_letters).await else {
         return;

@@ -86,6 +86,7 @@ pub(super) mod tests {
             own_metadata: false,
             foreign: false,
             timestamps: Timestamps::None,
+            origin: crate::batch::Origin::Accepted,
         };
         let place = |sequence| Place {
             sequence,

@@ -102,13 +102,15 @@ pub(super) fn stat(queues: &[QueueStat]) -> String {
 fn queue_stat(queue: &QueueStat) -> String {
     let ledger = &queue.ledger;
     format!(
-        "queue {}: {} events wait, {} in {} segments; accepted {}, confirmed {}, dead letters {}, \
-         quarantined {} in {} batches; unaccounted: {}\n",
+        "queue {}: {} events wait, {} in {} segments; accepted {}, returned {}, replayed {}, \
+         confirmed {}, dead letters {}, quarantined {} in {} batches; unaccounted: {}\n",
         queue.queue,
         thousands(queue.waiting_events),
         ByteSize(queue.stored_bytes),
         queue.segments,
         thousands(ledger.accepted),
+        thousands(ledger.returned),
+        thousands(ledger.replayed),
         thousands(ledger.confirmed),
         thousands(ledger.dead_letters),
         thousands(ledger.quarantined),

@@ -143,6 +143,7 @@ impl Queue {
             own_metadata: false,
             foreign: false,
             timestamps: crate::batch::Timestamps::None,
+            origin: crate::batch::Origin::Accepted,
         };
         let queue = QueueName::default();
         let permit = self.spool.permit(&queue, batch.payload.len(), None).await;

@@ -214,6 +214,7 @@ impl Intake {
             own_metadata: validated.own_metadata,
             foreign: false,
             timestamps: validated.timestamps,
+            origin: crate::batch::Origin::Accepted,
         };
         Admitted {
             intake: self.clone(),

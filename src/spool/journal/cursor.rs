@@ -32,7 +32,7 @@ pub(super) struct Cursor {
     pub unsettled: Vec<Unsettled>,
     /// The last known good end of the log: start-up reads from here.
     pub tail: Position,
-    /// Acceptance time of the last record before `tail`.
+    /// When the last record before `tail` arrived.
     pub last_accepted: UnixMillis,
     /// The books.
     pub ledger: Ledger,
@@ -49,6 +49,7 @@ pub(super) struct Unsettled {
     pub events: u32,
     /// Length of the record.
     pub bytes: u64,
+    /// Of a replayed one when it, or one shortly before it, arrived.
     pub accepted_at: UnixMillis,
 }
 

@@ -17,7 +17,8 @@ pub(super) struct Held {
     pub events: u32,
     /// Length of the record.
     pub bytes: u64,
-    pub accepted_at: UnixMillis,
+    /// When it arrived, or one shortly before it.
+    pub arrived_at: UnixMillis,
     /// How often it came back with an unknown outcome.
     pub attempts: u32,
     /// `None` until somebody reads it, after a restart.
@@ -27,12 +28,12 @@ pub(super) struct Held {
 }
 
 impl Held {
-    pub(super) fn new(record: &Loaded) -> Self {
+    pub(super) fn new(record: &Loaded, arrived_at: UnixMillis) -> Self {
         Self {
             address: record.address,
             events: record.header.events,
             bytes: record.header.record_len(),
-            accepted_at: record.header.accepted_at,
+            arrived_at,
             attempts: 0,
             header: Some(record.header.clone()),
             damaged: false,
@@ -44,7 +45,7 @@ impl Held {
             address: record.address,
             events: record.events,
             bytes: record.bytes,
-            accepted_at: record.accepted_at,
+            arrived_at: record.accepted_at,
             attempts: 0,
             header: None,
             damaged: false,
@@ -57,7 +58,7 @@ impl Held {
             address: self.address,
             events: self.events,
             bytes: self.bytes,
-            accepted_at: self.accepted_at,
+            accepted_at: self.arrived_at,
         }
     }
 }

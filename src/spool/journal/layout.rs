@@ -57,8 +57,10 @@ pub(super) struct Segment {
     /// Bytes of all segments before it, those that went before the start left
     /// out: makes the distance between two positions a subtraction.
     pub base: u64,
-    /// Acceptance time of its first record, once somebody looked.
+    /// When its first record arrived, once somebody looked.
     pub since: Option<UnixMillis>,
+    /// Somebody looked: without a time only replayed records begin it.
+    pub is_known: bool,
 }
 
 /// The segments of a queue, by first sequence.
@@ -68,9 +70,13 @@ pub(super) struct Segments(BTreeMap<u64, Segment>);
 impl Segments {
     /// Adds a segment after all others.
     pub(super) fn push(&mut self, first: u64, len: u64) {
-        let base = self.end();
-        let since = None;
-        self.0.insert(first, Segment { len, base, since });
+        let segment = Segment {
+            len,
+            base: self.end(),
+            since: None,
+            is_known: false,
+        };
+        self.0.insert(first, segment);
     }
 
     pub(super) fn remove(&mut self, first: u64) {
@@ -97,10 +103,17 @@ impl Segments {
         }
     }
 
-    pub(super) fn set_since(&mut self, first: u64, since: UnixMillis) {
+    pub(super) fn set_since(&mut self, first: u64, since: Option<UnixMillis>) {
         if let Some(segment) = self.0.get_mut(&first) {
-            segment.since = Some(since);
+            segment.since = since;
+            segment.is_known = true;
         }
+    }
+
+    /// When the oldest record arrived, as far as somebody looked.
+    pub(super) fn since(&self) -> Option<UnixMillis> {
+        let known = self.0.values().take_while(|segment| segment.is_known);
+        known.into_iter().find_map(|segment| segment.since)
     }
 
     /// Bytes of all segments.

@@ -205,7 +205,7 @@ impl Journal {
     }
 
     /// All that is stored of a queue, settled or not, with an acceptance time in
-    /// `accepted`. `None`: there is no such queue.
+    /// `accepted`, without what was replayed. `None`: there is no such queue.
     pub fn scan(&self, queue: &QueueName, accepted: RangeInclusive<UnixMillis>) -> Option<Scan> {
         let queue = self.0.queues.get(queue)?;
         Some(Scan::new(queue.clone(), accepted))

@@ -216,16 +216,17 @@ impl Queue {
         }
     }
 
-    /// Acceptance time of a segment's first record; reads it once.
+    /// When a segment's first record arrived; reads it once. Of replayed records that is
+    /// not known: if the segment begins with many, there is no answer.
     pub(super) fn stored_since(&self, first: u64) -> Option<UnixMillis> {
         let segment = self.look(|state| state.segments().get(first).copied())?;
-        if segment.since.is_some() || segment.len == 0 {
+        if segment.is_known || segment.len == 0 {
             return segment.since;
         }
         let reader = Reader::open(&*self.files, &self.dir, first, segment.len).ok()?;
-        let header = reader.first_header(Position::start_of(first)).ok()??;
-        self.change(|state| state.set_since(first, header.accepted_at));
-        Some(header.accepted_at)
+        let since = reader.first_arrival(Position::start_of(first)).ok()?;
+        self.change(|state| state.set_since(first, since));
+        since
     }
 
     pub(super) fn stats(&self) -> QueueStats {

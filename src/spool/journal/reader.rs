@@ -16,6 +16,7 @@ use bytes::Bytes;
 
 use super::files::{File, Files, read_up_to};
 use super::layout::{Address, Position, segment_path};
+use crate::batch::UnixMillis;
 use crate::record::{self, DecodeError, FIXED_LEN, Header, MAGIC};
 
 /// How much is read at once; more only for a record that is longer.
@@ -225,6 +226,21 @@ impl Reader {
         match self.header(from)? {
             Some(header) => Ok(Some(header)),
             None => self.header(self.next_record(from)?),
+        }
+    }
+
+    /// When the first record at or after `from`, which is before the end, arrived. Looks
+    /// past replayed ones, but not far.
+    pub(super) fn first_arrival(&self, from: Position) -> Result<Option<UnixMillis>, ReadError> {
+        let Some(header) = self.first_header(from)? else {
+            return Ok(None);
+        };
+        if let Some(at) = header.arrived_at() {
+            return Ok(Some(at));
+        }
+        match self.step(from)? {
+            Step::Records(records) => Ok(records.iter().find_map(|r| r.header.arrived_at())),
+            Step::Bad { .. } => Ok(None),
         }
     }
 

@@ -121,8 +121,8 @@ impl Survey {
         let mut tail = self.torn_from().unwrap_or(self.scan.tail);
         tail.sequence = tail.sequence.max(before).max(set_aside + 1);
         let cursor = match known {
-            Some(cursor) => resume(cursor, tail),
-            None => rebuild(self.scan.start, tail),
+            Some(cursor) => resume(cursor, tail, &self.scan.came),
+            None => rebuild(self.scan.start, tail, &self.scan.came),
         };
         Ok(Cursor {
             last_accepted: cursor.last_accepted.max(self.scan.last_accepted),
@@ -132,24 +132,32 @@ impl Survey {
 }
 
 /// The books of `cursor`, with what the log got after it.
-fn resume(cursor: Cursor, tail: Position) -> Cursor {
-    let mut ledger = cursor.ledger;
-    ledger.accepted += tail.events.saturating_sub(cursor.tail.events);
+fn resume(cursor: Cursor, tail: Position, came: &Ledger) -> Cursor {
+    let events = tail.events.saturating_sub(cursor.tail.events);
     Cursor {
-        ledger,
+        ledger: cursor.ledger.plus(&arrivals(events, came)),
         tail,
         ..cursor
     }
 }
 
 /// Books without a cursor: what was deleted had been settled, the rest waits.
-fn rebuild(start: Position, tail: Position) -> Cursor {
+fn rebuild(start: Position, tail: Position, came: &Ledger) -> Cursor {
     let ledger = Ledger {
-        accepted: tail.events,
         confirmed: start.events,
-        ..Ledger::default()
+        ..arrivals(tail.events, came)
     };
     Cursor::new(start, tail, ledger)
+}
+
+/// How `events` came, of which `came` tells as far as their records are good; the others
+/// count as accepted.
+fn arrivals(events: u64, came: &Ledger) -> Ledger {
+    let others = came.returned + came.replayed;
+    Ledger {
+        accepted: events.saturating_sub(others),
+        ..*came
+    }
 }
 
 type Stored = Vec<(u64, u64)>;
@@ -199,6 +207,8 @@ struct Scan {
     torn: Option<Position>,
     /// Highest sequence seen, also in what will be cut.
     highest: u64,
+    /// How the events of the good records came.
+    came: Ledger,
     last_accepted: UnixMillis,
     /// Without a cursor: the first good record tells the events before it.
     start_is_guess: bool,
@@ -213,6 +223,7 @@ impl Scan {
             tail: start,
             torn: None,
             highest: 0,
+            came: Ledger::default(),
             last_accepted: UnixMillis::default(),
             start_is_guess: known.is_none() && first > 1,
         }
@@ -261,7 +272,10 @@ impl Scan {
         self.torn = None;
         self.tail = record.end();
         self.highest = self.highest.max(place.sequence);
-        self.last_accepted = self.last_accepted.max(record.header.accepted_at);
+        let (origin, events) = (record.header.origin, record.header.events);
+        self.came.came(origin, u64::from(events));
+        let arrived_at = record.header.arrived_at().unwrap_or_default();
+        self.last_accepted = self.last_accepted.max(arrived_at);
     }
 }
 
@@ -309,7 +323,7 @@ fn cut_segment(
     file.sync_data().map_err(OpenError::io("sync", path))
 }
 
-/// Acceptance time of the first record that waits, or of one shortly after it.
+/// When the first record that waits arrived, or one shortly after it.
 fn first_waiting(
     files: &dyn Files,
     queue_dir: &Path,
@@ -322,8 +336,8 @@ fn first_waiting(
         return Ok(cursor.last_accepted);
     };
     let reader = Reader::open(files, queue_dir, head.segment, segment.len).map_err(unreadable)?;
-    let header = reader.first_header(head).map_err(unreadable)?;
-    Ok(header.map_or(cursor.last_accepted, |header| header.accepted_at))
+    let arrived_at = reader.first_arrival(head).map_err(unreadable)?;
+    Ok(arrived_at.unwrap_or(cursor.last_accepted))
 }
 
 pub(super) fn unreadable(error: ReadError) -> OpenError {

@@ -73,8 +73,7 @@ impl Writer {
         self.remover.remove(segment_path(&self.queue.dir, first));
     }
 
-    /// Acceptance time of the newest record in a segment, or of one shortly
-    /// after it.
+    /// When the newest record in a segment arrived, or one shortly after it.
     fn newest_in(&self, first: u64) -> UnixMillis {
         let mut at = first;
         while let Some(next) = self.queue.look(|state| state.segments().after(at)) {

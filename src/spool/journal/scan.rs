@@ -11,7 +11,7 @@ use bytes::Bytes;
 use super::layout::Position;
 use super::queue::Queue;
 use super::reader::{Loaded, ReadError, Reader, Step};
-use crate::batch::UnixMillis;
+use crate::batch::{Origin, UnixMillis};
 use crate::record::Header;
 
 /// Acceptance times are almost in order: a whole segment is left out only if it
@@ -19,7 +19,7 @@ use crate::record::Header;
 const DISORDER: u64 = 10 * 60 * 1000;
 
 /// Records of a queue in their order, up to where the log ended when this was
-/// made. An iterator that blocks while it reads, and holds about a mebibyte.
+/// made; without those that were replayed, which were there before. An iterator that blocks while it reads, and holds about a mebibyte.
 #[derive(Debug)]
 pub struct Scan {
     queue: Arc<Queue>,
@@ -106,7 +106,8 @@ impl Scan {
         self.missing_events += start.events.saturating_sub(expected);
         self.events = Some(end.events);
         self.at = end;
-        if self.accepted.contains(&record.header.accepted_at) {
+        let is_first = record.header.origin != Origin::Replayed;
+        if is_first && self.accepted.contains(&record.header.accepted_at) {
             self.loaded.push_back(record);
         }
     }

@@ -33,7 +33,7 @@ pub(super) struct State {
     ledger: Ledger,
     quarantined_records: u64,
     last_accepted: UnixMillis,
-    /// Acceptance time of the record at the head, or of one shortly before it.
+    /// When the record at the head arrived, or one shortly before it.
     waiting_since: UnixMillis,
     /// Why reading ahead failed, until somebody was told.
     read_error: Option<String>,
@@ -160,9 +160,9 @@ impl State {
     fn lease_head(&mut self, record: Loaded) -> Next {
         self.advance(record.start());
         self.head = record.end();
-        self.waiting_since = record.header.accepted_at;
+        self.waiting_since = record.header.arrived_at().unwrap_or(self.waiting_since);
         let sequence = record.header.place.sequence;
-        let held = Held::new(&record);
+        let held = Held::new(&record, self.waiting_since);
         self.leased.insert(sequence, held.clone());
         self.changes += 1;
         Next::Claimed(Box::new(Claimed {
@@ -277,19 +277,17 @@ impl State {
         for record in records {
             let start = record.start();
             let end = record.end();
+            let arrived_at = record.header.arrived_at().unwrap_or_else(UnixMillis::now);
             if self.head == self.tail {
-                self.waiting_since = record.header.accepted_at;
+                self.waiting_since = arrived_at;
             }
-            if self
-                .segments
-                .get(start.segment)
-                .is_some_and(|s| s.since.is_none())
-            {
-                self.segments
-                    .set_since(start.segment, record.header.accepted_at);
+            let segment = self.segments.get(start.segment);
+            if segment.is_some_and(|segment| segment.since.is_none()) {
+                self.segments.set_since(start.segment, Some(arrived_at));
             }
-            self.ledger.accepted += u64::from(record.header.events);
-            self.last_accepted = self.last_accepted.max(record.header.accepted_at);
+            let (origin, events) = (record.header.origin, record.header.events);
+            self.ledger.came(origin, u64::from(events));
+            self.last_accepted = self.last_accepted.max(arrived_at);
             self.segments.set_len(end.segment, end.offset);
             self.ahead.offer(self.tail, record);
             self.tail = end;
@@ -310,7 +308,7 @@ impl State {
         &self.segments
     }
 
-    pub(super) fn set_since(&mut self, first: u64, since: UnixMillis) {
+    pub(super) fn set_since(&mut self, first: u64, since: Option<UnixMillis>) {
         self.segments.set_since(first, since);
     }
 

@@ -320,7 +320,7 @@ impl Appender {
         }
         let append = Appended {
             at: stored.at,
-            events: flush.events,
+            came: flush.came,
             bytes: flush.bytes,
         };
         self.shard.change(|state| state.appended(append));

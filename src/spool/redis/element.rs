@@ -183,6 +183,7 @@ mod tests {
             own_metadata: true,
             foreign: false,
             timestamps: crate::batch::Timestamps::None,
+            origin: crate::batch::Origin::Accepted,
         }
     }
 

@@ -4,7 +4,8 @@
 //!     MULTI
 //!     HINCRBY {L}:ledger appends 1
 //!     RPUSH L e1 .. en
-//!     HINCRBY {L}:ledger accepted, waiting_events, waiting_batches, waiting_bytes
+//!     HINCRBY {L}:ledger accepted (returned, replayed), waiting_events, waiting_batches,
+//!                        waiting_bytes
 //!     HSET {L}:appender:ID SLOT NUMBER, EXPIRE
 //!     EXEC
 //!     WAIT replicas timeout        (with `min_replicas`)
@@ -25,6 +26,7 @@ use deadpool_redis::redis::{Cmd, Pipeline, cmd};
 use super::keys::Keys;
 use super::nodes::{Conn, Fault};
 use super::queue::Append;
+use crate::ledger::Ledger;
 use crate::metrics;
 
 /// How long it is remembered which flushes were stored, in seconds.
@@ -37,6 +39,8 @@ pub(super) struct Flush {
     pub(super) appends: Vec<Append>,
     pub(super) events: u64,
     pub(super) bytes: u64,
+    /// How its events came.
+    pub(super) came: Ledger,
 }
 
 /// A flush was stored.
@@ -80,12 +84,16 @@ impl Form {
 
 impl Flush {
     pub(super) fn new(number: u64, appends: Vec<Append>) -> Self {
-        let events = appends.iter().map(|append| u64::from(append.events));
+        let mut came = Ledger::default();
+        for append in &appends {
+            came.came(append.origin, u64::from(append.events));
+        }
         let bytes = appends.iter().map(|append| append.element.len() as u64);
         Self {
             number,
-            events: events.sum(),
+            events: came.arrived(),
             bytes: bytes.sum(),
+            came,
             appends,
         }
     }
@@ -99,12 +107,14 @@ impl Flush {
             push.arg(&append.element);
         }
         let counts = [
-            ("accepted", self.events),
+            ("accepted", self.came.accepted),
+            ("returned", self.came.returned),
+            ("replayed", self.came.replayed),
             ("waiting_events", self.events),
             ("waiting_batches", self.appends.len() as u64),
             ("waiting_bytes", self.bytes),
         ];
-        for (field, count) in counts {
+        for (field, count) in counts.into_iter().filter(|(_, count)| *count > 0) {
             let book = flush.cmd("HINCRBY").arg(&keys.ledger);
             book.arg(field).arg(count).ignore();
         }

@@ -115,6 +115,7 @@ impl Gathering {
             own_metadata: gathered.own_metadata,
             foreign: true,
             timestamps: gathered.timestamps,
+            origin: crate::batch::Origin::Accepted,
         };
         Foreign {
             header: record::encode_header(&batch, Place::default(), &mut Vec::new()),

@@ -422,7 +422,11 @@ impl Lane {
             let head: Vec<u8> = read(answer.rest)?;
             self.shard.change(|state| {
                 state.apply(answer.books);
-                state.set_head(record::decode_header(&head).ok().map(|h| h.accepted_at));
+                state.set_head(
+                    record::decode_header(&head)
+                        .ok()
+                        .and_then(|h| h.arrived_at()),
+                );
             });
         }
         Ok(())

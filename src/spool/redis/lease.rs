@@ -37,6 +37,7 @@ impl Permit {
         let (answer, answered) = oneshot::channel();
         self.queue.push(Append {
             id: batch.id,
+            origin: batch.origin,
             events: batch.events,
             element: element::encode(&batch, self.compression),
             answer,

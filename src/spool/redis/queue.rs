@@ -10,7 +10,7 @@ use tokio::sync::{Notify, oneshot};
 use super::lease::Lease;
 use super::shard::Shard;
 use super::state::{State, View};
-use crate::batch::{BatchId, QueueName};
+use crate::batch::{BatchId, Origin, QueueName};
 use crate::spool::room::{Reserved, Room};
 use crate::spool::{AppendError, Appended, FullReason, LeaseError, QueueStats, RedisPart};
 
@@ -18,6 +18,7 @@ use crate::spool::{AppendError, Appended, FullReason, LeaseError, QueueStats, Re
 #[derive(Debug)]
 pub(super) struct Append {
     pub(super) id: BatchId,
+    pub(super) origin: Origin,
     pub(super) events: u32,
     pub(super) element: Vec<u8>,
     pub(super) answer: oneshot::Sender<Result<Appended, AppendError>>,

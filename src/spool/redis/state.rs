@@ -11,6 +11,8 @@
 //! answers but those to appends come in the order in which Redis gave them; an append
 //! says by its count whether it is in them. So nothing is counted twice or left out.
 
+mod view;
+
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -19,6 +21,8 @@ use super::books::Books;
 use super::held::{Held, Part, Sorted};
 use crate::batch::{BatchId, UnixMillis};
 use crate::ledger::Ledger;
+
+pub(super) use view::View;
 
 /// Most batches whose attempts are remembered while others may hold them.
 const REMEMBERED: usize = 4096;
@@ -34,7 +38,8 @@ pub(super) struct State {
     /// Highest lease number that was ever asked for.
     last: u64,
     books: Books,
-    head_accepted_at: Option<UnixMillis>,
+    /// When the list's first element arrived.
+    head_arrived_at: Option<UnixMillis>,
     appended: VecDeque<Appended>,
     /// The count of flushes that was known when Redis was last asked.
     asked: u64,
@@ -57,7 +62,8 @@ pub(super) struct State {
 pub(super) struct Appended {
     /// The count of flushes with it.
     pub(super) at: u64,
-    pub(super) events: u64,
+    /// How its events came.
+    pub(super) came: Ledger,
     pub(super) bytes: u64,
 }
 
@@ -77,7 +83,8 @@ pub(super) struct Settlement {
     pub(super) events: u64,
     pub(super) dead_letters: u64,
     pub(super) damaged: bool,
-    /// When it was accepted; of a damaged one that is not known.
+    /// When it was accepted, for the archive. `None`: that does not take it, since it was
+    /// replayed from there, or is damaged.
     pub(super) accepted_at: Option<UnixMillis>,
 }
 
@@ -101,41 +108,6 @@ pub(super) enum Outcome {
     Unknown,
     /// It cannot be read, now or ever.
     Damaged,
-}
-
-/// What a list holds, for those who look.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct View {
-    pub(super) ledger: Ledger,
-    pub(super) waiting_events: u64,
-    pub(super) waiting_bytes: u64,
-    pub(super) leased_events: u64,
-    pub(super) leased_batches: u64,
-    pub(super) leased_bytes: u64,
-    pub(super) oldest_unsettled: Option<UnixMillis>,
-    pub(super) quarantined_records: u64,
-    pub(super) reclaimed_batches: u64,
-}
-
-impl View {
-    /// Two lists of a queue.
-    pub(super) fn plus(self, other: Self) -> Self {
-        Self {
-            ledger: self.ledger.plus(&other.ledger),
-            waiting_events: self.waiting_events + other.waiting_events,
-            waiting_bytes: self.waiting_bytes + other.waiting_bytes,
-            leased_events: self.leased_events + other.leased_events,
-            leased_batches: self.leased_batches + other.leased_batches,
-            leased_bytes: self.leased_bytes + other.leased_bytes,
-            oldest_unsettled: self
-                .oldest_unsettled
-                .into_iter()
-                .chain(other.oldest_unsettled)
-                .min(),
-            quarantined_records: self.quarantined_records + other.quarantined_records,
-            reclaimed_batches: self.reclaimed_batches + other.reclaimed_batches,
-        }
-    }
 }
 
 impl State {
@@ -376,8 +348,8 @@ impl State {
         self.set_back.take()
     }
 
-    pub(super) fn set_head(&mut self, accepted_at: Option<UnixMillis>) {
-        self.head_accepted_at = accepted_at;
+    pub(super) fn set_head(&mut self, arrived_at: Option<UnixMillis>) {
+        self.head_arrived_at = arrived_at;
     }
 
     pub(super) fn appended(&mut self, append: Appended) {
@@ -389,7 +361,7 @@ impl State {
             && let Some(oldest) = self.appended.pop_front()
             && let Some(next) = self.appended.front_mut()
         {
-            next.events += oldest.events;
+            next.came = next.came.plus(&oldest.came);
             next.bytes += oldest.bytes;
         }
     }
@@ -400,79 +372,6 @@ impl State {
 
     pub(super) fn is_closed(&self) -> bool {
         self.closed
-    }
-
-    /// Bytes in the list that were appended.
-    pub(super) fn waiting_bytes(&self) -> u64 {
-        let appended: u64 = self.appended.iter().map(|append| append.bytes).sum();
-        appended + self.books.shown().waiting_bytes.max(0) as u64
-    }
-
-    /// What the list holds.
-    pub(super) fn view(&self) -> View {
-        let books = self.books.shown();
-        let mut view = View {
-            ledger: books.ledger,
-            quarantined_records: books.quarantined_records,
-            reclaimed_batches: books.reclaimed_batches,
-            oldest_unsettled: self.oldest_unsettled(),
-            ..View::default()
-        };
-        let mut waiting = (books.waiting_events, books.waiting_bytes);
-        let mut leased = (
-            books.leased_events,
-            books.leased_batches,
-            books.leased_bytes,
-        );
-        for append in &self.appended {
-            view.ledger.accepted += append.events;
-            waiting.0 += append.events as i64;
-            waiting.1 += append.bytes as i64;
-        }
-        // Of what all holders have, first what is not ours.
-        let held = self.ready.values().chain(self.out.values());
-        let parts = held.clone().map(|held| (&held.parts, held.events()));
-        let acked = self.acked.values().map(|s| (&s.parts, s.events));
-        let mut foreign = view.ledger.foreign as i64;
-        for (parts, events) in parts.chain(acked) {
-            let counted: u64 = parts.iter().map(|part| part.counted).sum();
-            leased.0 -= counted as i64;
-            leased.1 -= parts.len() as i64;
-            leased.2 -= parts.iter().map(|part| part.bytes as i64).sum::<i64>();
-            foreign += events as i64 - counted as i64;
-        }
-        view.ledger.foreign = foreign.max(0) as u64;
-        for held in self.ready.values() {
-            waiting.0 += held.events() as i64;
-            waiting.1 += held.bytes() as i64;
-        }
-        for held in self.out.values() {
-            leased.0 += held.events() as i64;
-            leased.1 += 1;
-            leased.2 += held.bytes() as i64;
-        }
-        for settlement in self.acked.values() {
-            let books = &mut view.ledger;
-            if settlement.damaged {
-                books.quarantined += settlement.events;
-                view.quarantined_records += 1;
-            } else {
-                books.dead_letters += settlement.dead_letters;
-                books.confirmed += settlement.events - settlement.dead_letters;
-            }
-        }
-        view.waiting_events = waiting.0.max(0) as u64;
-        view.waiting_bytes = waiting.1.max(0) as u64;
-        view.leased_events = leased.0.max(0) as u64;
-        view.leased_batches = leased.1.max(0) as u64;
-        view.leased_bytes = leased.2.max(0) as u64;
-        view
-    }
-
-    fn oldest_unsettled(&self) -> Option<UnixMillis> {
-        let held = self.ready.values().chain(self.out.values());
-        let ours = held.map(|held| held.header.accepted_at);
-        ours.chain(self.head_accepted_at).min()
     }
 }
 
@@ -485,7 +384,7 @@ fn done(held: Held, dead_letters: u32) -> Settlement {
         parts: held.parts,
         events,
         damaged: false,
-        accepted_at: Some(held.header.accepted_at),
+        accepted_at: held.header.arrived_at(),
     }
 }
 

@@ -47,10 +47,11 @@ impl State {
     fn oldest_unsettled(&self) -> Option<UnixMillis> {
         let waiting = (self.head.events < self.tail.events).then(|| {
             let front = self.ahead.front();
-            front.map_or(self.waiting_since, |record| record.header.accepted_at)
+            let arrived_at = front.and_then(|record| record.header.arrived_at());
+            arrived_at.unwrap_or(self.waiting_since)
         });
         let held = [self.leased.first(), self.returned.first()];
-        let held = held.into_iter().flatten().map(|(_, held)| held.accepted_at);
+        let held = held.into_iter().flatten().map(|(_, held)| held.arrived_at);
         held.chain(waiting).min()
     }
 
@@ -65,7 +66,7 @@ impl State {
             leased_batches: self.leased.len() as u64,
             oldest_unsettled: self.oldest_unsettled(),
             stored_bytes: self.segments.bytes(),
-            stored_since: self.segments.oldest().and_then(|(_, s)| s.since),
+            stored_since: self.segments.since(),
             quarantined_records: self.quarantined_records,
             full: None,
             poisoned: self.poisoned.clone(),

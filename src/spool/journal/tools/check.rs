@@ -45,9 +45,9 @@ pub struct QueueReport {
     pub events: u64,
     /// Their length, in bytes.
     pub bytes: u64,
-    /// Acceptance time of the first good record.
+    /// Acceptance time of the first good record that was not replayed.
     pub oldest: Option<UnixMillis>,
-    /// Acceptance time of the last good record.
+    /// Acceptance time of the last good record that was not replayed.
     pub newest: Option<UnixMillis>,
     /// What is missing, in the order of the log.
     pub problems: Vec<Problem>,
@@ -145,7 +145,7 @@ impl QueueReport {
         self.records += 1;
         self.events += u64::from(record.header.events);
         self.bytes += record.header.record_len();
-        self.newest = Some(record.header.accepted_at);
+        self.newest = record.header.arrived_at().or(self.newest);
         self.oldest = self.oldest.or(self.newest);
     }
 }

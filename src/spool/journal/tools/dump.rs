@@ -13,7 +13,7 @@ use super::super::reader::Loaded;
 use super::super::recover::Survey;
 use super::walk::{Found, Walk};
 use super::{ToolError, open};
-use crate::batch::{QueueName, UnixMillis};
+use crate::batch::{Origin, QueueName, UnixMillis};
 
 /// Which records are wanted; `Default` wants all.
 #[derive(Debug, Clone, Copy, Default)]
@@ -48,6 +48,8 @@ pub struct Dumped {
     pub batch_id: String,
     /// When the gateway took it, in milliseconds since 1970 UTC.
     pub accepted_at: UnixMillis,
+    /// How it came into the queue.
+    pub origin: Origin,
     /// Number of events.
     pub events: u32,
     /// Length of the payload, in bytes.
@@ -132,6 +134,7 @@ impl Dump {
             offset: record.address.offset,
             batch_id: header.id.as_bytes().escape_ascii().to_string(),
             accepted_at: header.accepted_at,
+            origin: header.origin,
             events: header.events,
             payload_bytes: header.payload_len,
             payload_hash: format!("{:016x}", header.payload_hash),

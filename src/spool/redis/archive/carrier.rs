@@ -158,5 +158,6 @@ fn batch(held: Held, settled_as: Option<UnixMillis>) -> Option<Batch> {
         own_metadata: header.own_metadata,
         foreign: header.foreign,
         timestamps: header.timestamps,
+        origin: header.origin,
     })
 }

@@ -3,6 +3,13 @@ use crate::batch::{Batch, Timestamps};
 use crate::record::{Place, encode_header};
 use crate::spool::redis::held::Part;
 
+fn accepted(events: u64) -> Ledger {
+    Ledger {
+        accepted: events,
+        ..Ledger::default()
+    }
+}
+
 fn held(number: u64, events: u32) -> Held {
     let batch = Batch {
         id: BatchId::new(format!("b{number}").as_bytes()).expect("valid"),
@@ -14,6 +21,7 @@ fn held(number: u64, events: u32) -> Held {
         own_metadata: false,
         foreign: false,
         timestamps: Timestamps::default(),
+        origin: crate::batch::Origin::Accepted,
     };
     let header = encode_header(&batch, Place::default(), &mut Vec::new());
     let part = Part {
@@ -110,7 +118,7 @@ fn an_ack_is_in_the_books_at_once_and_once() {
 fn an_append_counts_once_whichever_answer_comes_first() {
     let append = |at| Appended {
         at,
-        events: 10,
+        came: accepted(10),
         bytes: 100,
     };
     let mut state = state();
@@ -132,7 +140,7 @@ fn appends_without_news_of_the_books_take_no_more_memory_and_are_all_counted() {
     for at in 6..=10_005 {
         state.appended(Appended {
             at,
-            events: 10,
+            came: accepted(10),
             bytes: 100,
         });
     }
@@ -207,7 +215,7 @@ fn books_of_an_older_redis_are_believed_and_reported() {
     let mut state = state();
     let append = Appended {
         at: 9,
-        events: 10,
+        came: accepted(10),
         bytes: 100,
     };
     state.appended(append);
@@ -226,7 +234,7 @@ fn an_append_that_was_answered_after_the_question_is_not_forgotten() {
     state.ask();
     let append = Appended {
         at: 9,
-        events: 10,
+        came: accepted(10),
         bytes: 100,
     };
     state.appended(append);
