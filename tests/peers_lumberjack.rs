@@ -29,11 +29,9 @@ use tokio::time::sleep;
 /// A gateway that sends to `beats` by lumberjack.
 fn by_lumberjack(beats: SocketAddr, compression: u32) -> Setup {
     let setup = Setup::new(beats, "");
-    let file = setup.config_file();
-    let config = std::fs::read_to_string(&file).expect("written");
-    let protocol = format!("protocol = \"lumberjack\"\ncompression = {compression}");
-    let config = config.replace("protocol = \"json_lines\"", &protocol);
-    std::fs::write(&file, config).expect("written");
+    setup.output(&format!(
+        "protocol = \"lumberjack\"\ncompression = {compression}"
+    ));
     setup
 }
 

@@ -56,6 +56,13 @@ impl Setup {
         setup
     }
 
+    /// Forwards with these settings, among them the protocol, instead of by json_lines.
+    pub(crate) fn output(&self, settings: &str) {
+        let config = std::fs::read_to_string(self.config_file()).expect("written");
+        let config = config.replace("protocol = \"json_lines\"", settings);
+        std::fs::write(self.config_file(), config).expect("written");
+    }
+
     /// Its settings.
     pub(crate) fn config_file(&self) -> PathBuf {
         self.folder.path().join("stashgate.toml")

@@ -2,7 +2,7 @@
 
 #![allow(dead_code)]
 
-use std::io::{Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
@@ -18,23 +18,29 @@ pub(crate) struct Answer {
 
 /// Sends `head`, with the body's length added, and `body`.
 pub(crate) fn ask(address: SocketAddr, head: &str, body: &str) -> Answer {
-    let mut stream = TcpStream::connect(address).expect("connected");
-    stream.set_read_timeout(Some(PATIENCE)).expect("set");
+    try_ask(address, head, body).expect("an answer")
+}
+
+/// As [`ask`]; an error: there was no whole answer.
+pub(crate) fn try_ask(address: SocketAddr, head: &str, body: &str) -> io::Result<Answer> {
+    let mut stream = TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
     let length = body.len();
     write!(
         stream,
         "{head}\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}"
-    )
-    .expect("sent");
+    )?;
     let mut text = String::new();
-    stream.read_to_string(&mut text).expect("an answer");
-    let (head, body) = text.split_once("\r\n\r\n").expect("a head and a body");
+    stream.read_to_string(&mut text)?;
+    let (head, body) = text
+        .split_once("\r\n\r\n")
+        .ok_or(ErrorKind::UnexpectedEof)?;
     let status = head.split(' ').nth(1).and_then(|code| code.parse().ok());
-    Answer {
-        status: status.expect("a status"),
+    Ok(Answer {
+        status: status.ok_or(ErrorKind::InvalidData)?,
         head: head.to_owned(),
         body: body.to_owned(),
-    }
+    })
 }
 
 /// `GET path` from this machine.
