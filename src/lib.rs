@@ -18,6 +18,7 @@
 //! - [`forwarder`] leases batches and brings them to Logstash.
 //! - [`wire`] holds the protocols' codecs, without I/O.
 //! - [`dead_letter`] keeps what cannot be processed, with the reason.
+//! - [`jq`] runs expressions over events, in a process of their own.
 //! - [`ledger`] holds the sums that show that nothing was lost.
 //!
 //! The stages do not know each other; [`gateway`] joins them. Around them stand
@@ -33,6 +34,7 @@ pub mod dead_letter;
 pub mod event;
 pub mod forwarder;
 pub mod gateway;
+pub mod jq;
 pub mod ledger;
 pub mod log;
 pub mod metrics;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 /// What a stage may not name. A stage may use another one's contract (`Spool`,
 /// `DeadLetters`), never its insides, and knows nothing of what is built on it.
-const FORBIDDEN: [(&str, &[&str]); 8] = [
+const FORBIDDEN: [(&str, &[&str]); 9] = [
     (
         "receiver",
         &[
@@ -78,6 +78,19 @@ const FORBIDDEN: [(&str, &[&str]); 8] = [
             "dead_letter",
             "gateway",
             "cli",
+        ],
+    ),
+    (
+        "jq",
+        &[
+            "receiver",
+            "forwarder",
+            "admin",
+            "spool",
+            "dead_letter",
+            "gateway",
+            "cli",
+            "status",
         ],
     ),
     (

@@ -7,6 +7,7 @@ mod exit;
 mod hold;
 mod http;
 mod journal;
+mod jq_child;
 mod output;
 mod run;
 mod send;
@@ -63,6 +64,8 @@ enum Command {
     Journal(journal::Journal),
     Demo(demo::Demo),
     Completions(completions::Completions),
+    #[command(hide = true)]
+    JqChild(jq_child::JqChild),
 }
 
 /// Runs the command that the process was started with.
@@ -86,6 +89,7 @@ fn run(command: Command) -> Result<Exit, Failure> {
         Command::Hold(hold) => hold.run(),
         Command::Resume(resume) => resume.run(),
         Command::Send(send) => send.run(),
+        Command::JqChild(child) => child.run(),
         Command::Completions(completions) => completions.run(&mut Cli::command()),
     }
 }

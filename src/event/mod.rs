@@ -24,7 +24,7 @@ mod validate;
 pub use lone_line::rename_lone_line;
 pub use reject::{Reject, RejectReason};
 pub use stamp::Stamper;
-pub use validate::{BlockError, Validated, json_document, list, ndjson};
+pub use validate::{BlockError, Validated, json_document, list, ndjson, object};
 
 /// What a batch may measure. From the configuration, section `[limits]`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -220,6 +220,22 @@ fn element(
     Ok(())
 }
 
+/// Whether `event` is one JSON object in UTF-8 and not too deep; else what is wrong,
+/// in words. The door asks more of an event.
+pub fn object(event: &[u8]) -> Result<(), String> {
+    let mut scanner = Scanner::<false>::new(event);
+    let (scanned, text) = scan_alone(&mut scanner);
+    let utf8 = simdutf8::compat::from_utf8(event).map_err(|error| {
+        let at = error.valid_up_to();
+        Fault::new(RejectReason::InvalidUtf8, "not UTF-8", at)
+    });
+    let checked = utf8.and(scanned).and_then(|()| {
+        let fault = Fault::new(RejectReason::NotAnObject, "expected an object", text.start);
+        scanner.seen().object.then_some(()).ok_or(fault)
+    });
+    checked.map_err(|fault| fault.detail(event.len()))
+}
+
 fn check_bytes(bytes: usize, limits: &Limits) -> Result<(), BlockError> {
     let limit = limits.max_batch_bytes;
     if bytes > limit {
