@@ -37,11 +37,12 @@ test-tools:
 peers: peer-tools ## run the gateway with programs of others (docs/clients.md)
 	$(CARGO) test --test 'peers_*' -- --include-ignored --nocapture
 
-# rsyslog has no place in target/; only root gets it here.
+# rsyslog and Prometheus have no place in target/; only root gets them here.
 peer-tools:
-	@test -x /usr/sbin/rsyslogd || test "$$(id -u)" != 0 || ! command -v apt-get >/dev/null || \
-	{ apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends rsyslog; } || \
-	echo "rsyslog cannot be installed" >&2
+	@{ test -x /usr/sbin/rsyslogd && command -v prometheus >/dev/null; } || \
+	test "$$(id -u)" != 0 || ! command -v apt-get >/dev/null || \
+	{ apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends rsyslog prometheus; } || \
+	echo "rsyslog and prometheus cannot be installed" >&2
 
 # libFuzzer and the coverage it needs, with the ordinary toolchain; needs a C++ compiler.
 FUZZ_SECONDS ?= 60

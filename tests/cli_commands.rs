@@ -12,7 +12,15 @@ fn the_help_names_every_command_and_every_exit_code() {
     let help = run(&mut stashgate(&["--help"]));
     assert_eq!(help.code, Some(0));
     let text = help.out;
-    for command in ["run", "check", "status", "send", "demo", "completions"] {
+    for command in [
+        "run",
+        "check",
+        "status",
+        "health",
+        "send",
+        "demo",
+        "completions",
+    ] {
         assert!(
             text.contains(&format!("\n  {command} ")),
             "no {command} in {text}"

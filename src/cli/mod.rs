@@ -4,6 +4,7 @@ mod check;
 mod completions;
 mod demo;
 mod exit;
+mod health;
 mod hold;
 mod http;
 mod journal;
@@ -58,6 +59,7 @@ enum Command {
     Run(run::Run),
     Check(check::Check),
     Status(status::Status),
+    Health(health::Health),
     Hold(hold::Hold),
     Resume(hold::Resume),
     Send(send::Send),
@@ -86,6 +88,7 @@ fn run(command: Command) -> Result<Exit, Failure> {
         Command::Demo(demo) => demo.run(),
         Command::Check(check) => check.run(),
         Command::Status(status) => status.run(),
+        Command::Health(health) => health.run(),
         Command::Hold(hold) => hold.run(),
         Command::Resume(resume) => resume.run(),
         Command::Send(send) => send.run(),

@@ -79,6 +79,11 @@ impl Setup {
     }
 
     pub(crate) fn start(&self) -> Gateway {
+        self.start_with(&[])
+    }
+
+    /// Starts it with these variables in its environment.
+    pub(crate) fn start_with(&self, environment: &[(String, String)]) -> Gateway {
         let log = std::fs::File::options()
             .create(true)
             .append(true)
@@ -88,6 +93,7 @@ impl Setup {
             .arg("run")
             .arg("--config")
             .arg(self.config_file())
+            .envs(environment.iter().cloned())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)
