@@ -50,6 +50,7 @@ async fn serve(state: State, ago: Duration, token: Option<&str>) -> SocketAddr {
                 }
             })
         }),
+        workbench: Box::new(|| None),
         token: Box::new(move || token.clone()),
     };
     tokio::spawn(admin::serve(

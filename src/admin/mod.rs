@@ -34,6 +34,7 @@ pub use scrape::Metrics;
 pub use serve::serve;
 
 use crate::config::Secret;
+use crate::dead_letter::workbench::Workbench;
 use crate::status::{State, Status};
 
 /// What the admin address shows, and to whom.
@@ -44,6 +45,8 @@ pub struct Admin {
     pub since_last_tick: Box<dyn Fn() -> Duration + Send + Sync>,
     /// Holds and resumes.
     pub hold: Hold,
+    /// Gives the workbench of the dead letters; `None` while the gateway is starting.
+    pub workbench: Box<dyn Fn() -> Option<Workbench> + Send + Sync>,
     /// What was counted since the start.
     pub metrics: Metrics,
     /// Gives the token that callers must bring now.

@@ -8,6 +8,7 @@
 //! - `members` walks an object that was checked; `metadata` puts an event's own
 //!   `@metadata` in order.
 //! - `lone_line` keeps Logstash's beats input from rewriting an event.
+//! - `returned` marks an event that is sent once more.
 //! - `stamp` puts the stable id and the acceptance time into each event.
 
 mod block;
@@ -15,6 +16,7 @@ mod lone_line;
 mod members;
 mod metadata;
 mod reject;
+mod returned;
 mod scan;
 mod sieve;
 mod specials;
@@ -23,6 +25,7 @@ mod validate;
 
 pub use lone_line::rename_lone_line;
 pub use reject::{Reject, RejectReason};
+pub use returned::{Marks, returned};
 pub use stamp::Stamper;
 pub use validate::{BlockError, Validated, json_document, list, ndjson, object};
 

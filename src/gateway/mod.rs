@@ -258,6 +258,7 @@ impl Gateway {
 
 async fn serve_admin(listener: TcpListener, shared: Arc<Shared>, end: CancellationToken) {
     let (pulse, tokens, holds) = (shared.clone(), shared.clone(), shared.clone());
+    let benches = shared.clone();
     let metrics = shared.metrics();
     let admin = admin::Admin {
         status: Box::new(move || shared.status()),
@@ -266,6 +267,7 @@ async fn serve_admin(listener: TcpListener, shared: Arc<Shared>, end: Cancellati
             let holds = holds.clone();
             Box::pin(async move { holds.hold(&name, hold).await })
         }),
+        workbench: Box::new(move || benches.workbench()),
         metrics,
         token: Box::new(move || tokens.config().admin.token.clone()),
     };

@@ -10,13 +10,16 @@ use arc_swap::ArcSwap;
 
 use super::forwarders::Forwarders;
 use super::holds::Holds;
+use super::receivers;
 use super::watch::Watch;
 use crate::admin::{HoldError, Metrics};
 use crate::batch::UnixMillis;
 use crate::config::{Config, SpoolKind, fleeting};
 use crate::dead_letter::store::Store;
+use crate::dead_letter::workbench::{self, Workbench};
 use crate::dead_letter::{DeadLetterStats, DeadLetters};
 use crate::forwarder::{self, EndpointState, HostStatus};
+use crate::jq::Runner;
 use crate::spool::journal::files::{Files, OsFiles};
 use crate::spool::{QueueStats, Spool};
 use crate::status::{Endpoint, Limits, Listener, QueueStatus, Sampler, State, Status};
@@ -45,6 +48,7 @@ pub(super) struct Shared {
     draining: AtomicBool,
     sampler: Mutex<Sampler>,
     metrics: Metrics,
+    jq: Runner,
 }
 
 impl Shared {
@@ -58,6 +62,7 @@ impl Shared {
             draining: AtomicBool::new(false),
             sampler: Mutex::default(),
             metrics: Metrics::of_process(),
+            jq: Runner::default(),
         }
     }
 
@@ -145,6 +150,20 @@ impl Shared {
             redis: watch.map(|watch| watch.status()),
             dead_letters: letters,
         }
+    }
+
+    /// The workbench of the dead letters, with what is in force now; `None` while the
+    /// gateway is starting.
+    pub(super) fn workbench(&self) -> Option<Workbench> {
+        let stages = self.stages.get()?;
+        let config = self.config();
+        let settings = workbench::Settings {
+            max_attempts: config.dead_letters.max_attempts,
+            limits: receivers::limits(&config),
+            queues: config.queues.keys().cloned().collect(),
+        };
+        let (store, spool) = (stages.store.clone(), stages.spool.clone());
+        Some(Workbench::new(store, spool, self.jq.clone(), settings))
     }
 
     /// Holds what has this name, or resumes it; all that is held then.

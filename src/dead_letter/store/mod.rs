@@ -76,7 +76,7 @@ pub struct Letter {
 }
 
 /// Names a letter as it was when it was read: what changed since is left alone.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Handle {
     /// The letter's number.
     pub number: u64,
@@ -90,6 +90,15 @@ impl Letter {
         Handle {
             number: self.number,
             revision: self.revision,
+        }
+    }
+
+    /// The group it is in.
+    pub fn group(&self) -> GroupKey {
+        GroupKey {
+            queue: self.letter.queue.clone(),
+            reason: self.letter.reason,
+            field: self.letter.field.clone(),
         }
     }
 
@@ -113,7 +122,7 @@ pub enum Filed {
 }
 
 /// What becomes of a letter that is settled.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Fate {
     /// It is in its queue again.
     Returned,
@@ -326,13 +335,6 @@ impl Store {
     pub fn summary(&self) -> Summary {
         match self {
             Self::Table(table) => table.summary(),
-        }
-    }
-
-    /// Changes the budget and the retention, for a reload.
-    pub fn set_options(&self, options: Options) {
-        match self {
-            Self::Table(table) => table.set_options(options),
         }
     }
 }

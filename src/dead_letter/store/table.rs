@@ -15,7 +15,6 @@ use crate::dead_letter::DeadLetter;
 /// An embedded table. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Table {
-    options: Arc<ArcSwap<Options>>,
     summary: Arc<ArcSwap<Summary>>,
 }
 
@@ -26,9 +25,8 @@ fn away() -> StoreError {
 impl Table {
     /// Opens or makes the table at `path`. Blocks while it reads.
     pub fn open(path: &Path, options: Options) -> Result<Self, StoreError> {
-        let _ = path;
+        let _ = (path, options);
         Ok(Self {
-            options: Arc::new(ArcSwap::from_pointee(options)),
             summary: Arc::default(),
         })
     }
@@ -77,9 +75,5 @@ impl Table {
 
     pub(super) fn summary(&self) -> Summary {
         Summary::clone(&self.summary.load())
-    }
-
-    pub(super) fn set_options(&self, options: Options) {
-        self.options.store(Arc::new(options));
     }
 }

@@ -40,11 +40,6 @@ pub struct Filter {
     pub condition: Option<String>,
 }
 
-/// A filter that makes no sense, in words.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct BadFilter(pub String);
-
 impl Filter {
     /// The groups that it leaves.
     pub fn selection(&self) -> Selection {

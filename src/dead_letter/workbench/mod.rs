@@ -10,9 +10,89 @@
 //! An expression over a letter's event (`where`, a repair) runs in a child process
 //! ([`crate::jq`]). A letter whose event is no JSON object fits no `where` and cannot be
 //! repaired by an expression, only by export and import.
+//!
+//! - `walk` finds the letters that are meant.
+//! - `look` shows them; `change` repairs and discards; `send` returns; `port` exports
+//!   and imports.
 
+mod change;
 mod filter;
+mod look;
+mod port;
 mod request;
+mod send;
+mod walk;
 
-pub use filter::{BadFilter, Filter};
-pub use request::{Before, Cursor, Failure, Page, Question, Report, Sample, Summary};
+pub use filter::Filter;
+pub use look::GroupEntry;
+pub use port::Export;
+pub use request::{Cursor, Failure, Page, Question, Report, Sample, Summary};
+
+pub use super::store::Handle;
+use super::store::{Letter, Store, StoreError};
+use crate::batch::QueueName;
+use crate::event::Limits;
+use crate::jq::{JqError, Runner};
+use crate::spool::Spool;
+
+/// The workbench. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Workbench {
+    store: Store,
+    spool: Spool,
+    jq: Runner,
+    settings: Settings,
+}
+
+/// How the workbench works.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// How often an event may be refused before it is parked.
+    pub max_attempts: u32,
+    /// What an event that is returned may measure.
+    pub limits: Limits,
+    /// The queues that take what is returned.
+    pub queues: Vec<QueueName>,
+}
+
+/// Why nothing was done.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum WorkError {
+    /// What was asked for makes no sense.
+    #[error("{0}")]
+    Bad(String),
+    /// It cannot be done now.
+    #[error("{0}")]
+    Unavailable(String),
+}
+
+impl Workbench {
+    /// A workbench over what `store` holds; what is returned goes into `spool`.
+    pub fn new(store: Store, spool: Spool, jq: Runner, settings: Settings) -> Self {
+        Self {
+            store,
+            spool,
+            jq,
+            settings,
+        }
+    }
+
+    fn is_parked(&self, letter: &Letter) -> bool {
+        letter.letter.attempt >= self.settings.max_attempts
+    }
+}
+
+impl From<StoreError> for WorkError {
+    fn from(error: StoreError) -> Self {
+        Self::Unavailable(error.to_string())
+    }
+}
+
+impl From<JqError> for WorkError {
+    fn from(error: JqError) -> Self {
+        match error {
+            JqError::Child(_) => Self::Unavailable(error.to_string()),
+            JqError::Expression(_) | JqError::TooSlow(_) => Self::Bad(error.to_string()),
+        }
+    }
+}

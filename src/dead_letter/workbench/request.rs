@@ -114,13 +114,10 @@ pub struct Sample {
     /// The letter's name.
     pub id: String,
     /// The event as it is.
-    pub before: Before,
+    pub before: Box<RawValue>,
     /// The event as the repair makes it.
     pub after: Box<RawValue>,
 }
-
-/// An event as JSON: with its bytes as they are.
-pub type Before = Box<RawValue>;
 
 /// A page of letters, newest first.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]

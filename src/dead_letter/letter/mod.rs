@@ -1,8 +1,10 @@
-//! The form in which a dead letter is stored: one JSON object a line. An event
+//! The form in which a dead letter is in the inbox: one JSON object a line. An event
 //! that can be read is kept as text in `event`; one that is not UTF-8, or that
 //! would be more than twice as long when it is escaped (control characters), as
 //! base64 in `event_base64`. No bytes of a bad event stand in the line as they
 //! came: what the store holds is always valid JSON.
+
+mod stored;
 
 use std::borrow::Cow;
 use std::io;
@@ -10,6 +12,8 @@ use std::io;
 use bytes::Bytes;
 use data_encoding::BASE64;
 use serde::{Deserialize, Serialize};
+
+pub(super) use stored::{read_stored, to_json, write_stored};
 
 use super::{DeadLetter, Reason, Source};
 use crate::batch::{QueueName, UnixMillis};
@@ -114,10 +118,7 @@ pub(super) fn read_line(line: &[u8]) -> Result<DeadLetter, serde_json::Error> {
     let line: Line<'_> = serde_json::from_slice(line)?;
     let event = match (line.event, line.event_base64) {
         (Some(text), _) => Bytes::copy_from_slice(text.as_bytes()),
-        (None, Some(base64)) => BASE64
-            .decode(base64.as_bytes())
-            .map_err(|e| serde::de::Error::custom(format!("event_base64: {e}")))?
-            .into(),
+        (None, Some(base64)) => decode(&base64)?.into(),
         (None, None) => return Err(serde::de::Error::missing_field("event")),
     };
     Ok(DeadLetter {
@@ -131,6 +132,11 @@ pub(super) fn read_line(line: &[u8]) -> Result<DeadLetter, serde_json::Error> {
         at: line.at,
         event,
     })
+}
+
+fn decode(base64: &str) -> Result<Vec<u8>, serde_json::Error> {
+    let bytes = BASE64.decode(base64.as_bytes());
+    bytes.map_err(|error| serde::de::Error::custom(format!("base64: {error}")))
 }
 
 #[cfg(test)]

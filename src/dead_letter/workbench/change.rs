@@ -1,0 +1,124 @@
+//! Repairs letters, and throws letters away.
+
+use bytes::Bytes;
+use serde_json::value::RawValue;
+
+use super::walk::Walk;
+use super::{Failure, Question, Report, Sample, WorkError, Workbench};
+use crate::dead_letter::store::{Fate, Handle, Letter, Order};
+use crate::jq::Rewritten;
+
+/// Most samples and failures of a report.
+const SHOWN: usize = 20;
+/// Longest event of a sample, in bytes.
+const SAMPLE_BYTES: usize = 64 << 10;
+
+impl Workbench {
+    /// Repairs a chunk of letters by an expression, or shows what it would do.
+    pub async fn repair(&self, question: &Question) -> Result<Report, WorkError> {
+        let expression = question.expression.as_deref();
+        let expression = expression.ok_or_else(|| bad("a repair needs an expression"))?;
+        self.jq.check(expression).await?;
+        let (mut report, letters) = self.chunk(question).await?;
+        let events = letters.iter().map(|letter| {
+            let event = letter.letter.event.clone();
+            let original = letter.original.clone().unwrap_or_else(|| event.clone());
+            (event, original)
+        });
+        let events: Vec<_> = events.collect();
+        let longest = self.settings.limits.max_event_bytes;
+        let rewritten = self.jq.rewrite(expression, &events, longest).await?;
+        let mut repaired = Vec::new();
+        for (letter, rewritten) in letters.iter().zip(rewritten) {
+            match rewritten {
+                Rewritten::Same => report.unchanged += 1,
+                Rewritten::Failed(why) => report.failed(letter, why),
+                Rewritten::Changed(event) => {
+                    report.sample(letter, &event);
+                    repaired.push((letter.handle(), event));
+                }
+            }
+        }
+        report.done = match question.apply {
+            true => self.store.rewrite(repaired).await?,
+            false => repaired.len() as u64,
+        };
+        Ok(report)
+    }
+
+    /// Throws a chunk of letters away, or counts them.
+    pub async fn discard(&self, question: &Question) -> Result<Report, WorkError> {
+        let (mut report, letters) = self.chunk(question).await?;
+        let handles: Vec<_> = letters.iter().map(Letter::handle).collect();
+        report.done = match question.apply {
+            true => self.store.settle(&handles, Fate::Discarded).await?,
+            false => handles.len() as u64,
+        };
+        Ok(report)
+    }
+
+    /// Takes letters out that are in a file now; how many there were.
+    pub async fn take(&self, handles: &[Handle]) -> Result<u64, WorkError> {
+        Ok(self.store.settle(handles, Fate::SentElsewhere).await?)
+    }
+
+    /// The letters of a chunk, and the report so far.
+    pub(super) async fn chunk(
+        &self,
+        question: &Question,
+    ) -> Result<(Report, Vec<Letter>), WorkError> {
+        let found = self.walk(Walk {
+            filter: &question.filter,
+            after: question.after,
+            examine: question.limit.unwrap_or(usize::MAX),
+            find: usize::MAX,
+            order: Order::OldestFirst,
+        });
+        let found = found.await?;
+        let report = Report {
+            examined: found.examined,
+            matched: found.letters.len() as u64,
+            next: found.next,
+            ..Report::default()
+        };
+        Ok((report, found.letters))
+    }
+}
+
+pub(super) fn bad(what: &str) -> WorkError {
+    WorkError::Bad(what.to_owned())
+}
+
+impl Report {
+    /// Notes a letter with which it could not be done.
+    pub(super) fn failed(&mut self, letter: &Letter, why: String) {
+        self.failed += 1;
+        if self.failures.len() < SHOWN {
+            self.failures.push(Failure {
+                queue: letter.letter.queue.clone(),
+                id: letter.name.clone(),
+                why,
+            });
+        }
+    }
+
+    fn sample(&mut self, letter: &Letter, after: &Bytes) {
+        let before = &letter.letter.event;
+        if self.samples.len() >= SHOWN || before.len().max(after.len()) > SAMPLE_BYTES {
+            return;
+        }
+        if let (Some(before), Some(after)) = (raw(before), raw(after)) {
+            self.samples.push(Sample {
+                queue: letter.letter.queue.clone(),
+                id: letter.name.clone(),
+                before,
+                after,
+            });
+        }
+    }
+}
+
+fn raw(event: &[u8]) -> Option<Box<RawValue>> {
+    let text = std::str::from_utf8(event).ok()?;
+    RawValue::from_string(text.trim().to_owned()).ok()
+}
