@@ -102,3 +102,51 @@ async fn forwarded_events_are_documents_or_refusals() {
     assert_eq!(engine.count("logstash-*").await, 1_000);
     assert_eq!(engine.distinct("logstash-*").await, 1_000);
 }
+
+/// What the page about mappings says of the explicit template.
+#[tokio::test]
+#[ignore = "needs Java, Maven and the network: make peers"]
+async fn the_template_takes_what_has_no_name_and_refuses_what_has_another_type() {
+    let Some(opensearch) = OpenSearch::start().await else {
+        return;
+    };
+    let engine = opensearch.engine();
+    engine.templates().await;
+    let index = |index: &'static str, mut event: Value| async move {
+        event["@timestamp"] = json!("2026-11-20T10:00:00Z");
+        let action = json!({"index": {"_index": format!("{index}-2026.11.20")}});
+        let (_, answer) = engine.bulk(format!("{action}\n{event}\n")).await;
+        answer["items"][0]["index"].clone()
+    };
+    for event in [
+        json!({"unnamed": 1}),
+        json!({"unnamed": "one"}),
+        json!({"unnamed": {"deep": [1, "one"]}}),
+        json!({"labels": {"any": 1}}),
+        json!({"labels": {"any": "one"}}),
+        json!({"labels": {"any": 1.5, "other": true}}),
+        json!({"labels": {"any": false, "other": "2026-11-20"}}),
+        json!({"labels": {"other": "no date"}}),
+        json!({"user": {"id": 17}}),
+        json!({"user": {"id": "anna"}}),
+    ] {
+        let answer = index("logstash", event.clone()).await;
+        assert_eq!(answer["status"], 201, "{event}: {answer}");
+    }
+    for event in [
+        json!({"event": {"duration": "fast"}}),
+        json!({"host": "web-1"}),
+        json!({"user": {"id": {"number": 17}}}),
+        json!({"labels": {"any": {"deep": 1}}}),
+    ] {
+        let answer = index("logstash", event.clone()).await;
+        assert_eq!(answer["status"], 400, "{event}: {answer}");
+        let answer = index("conflicts", event.clone()).await;
+        assert_eq!(answer["status"], 201, "{event}: {answer}");
+    }
+    let answer = engine
+        .call("GET", "/logstash-*/_mapping/field/unnamed*", &Value::Null)
+        .await;
+    let mapped = &answer["logstash-2026.11.20"]["mappings"];
+    assert_eq!(mapped, &json!({}), "no field came by itself");
+}

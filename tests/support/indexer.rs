@@ -150,10 +150,12 @@ impl Document {
         let time: jiff::Timestamp = time.as_str().expect("a time").parse().expect("ISO8601");
         event.insert("@timestamp".into(), json!(format!("{time:.3}")));
         event.insert("@version".into(), json!("1"));
+        let conflict = event.get("tags") == Some(&json!(["mapping_conflict"]));
+        let name = if conflict { "conflicts" } else { "logstash" };
         Self {
             event,
             metadata,
-            index: format!("logstash-{}", time.strftime("%Y.%m.%d")),
+            index: format!("{name}-{}", time.strftime("%Y.%m.%d")),
         }
     }
 

@@ -142,6 +142,19 @@ impl Engine {
         assert_eq!(answer["acknowledged"], true, "{answer}");
     }
 
+    /// Puts the templates of docker/logstash in place, as Logstash does when it starts.
+    pub(crate) async fn templates(self) {
+        for name in ["logstash", "conflicts"] {
+            let folder = env!("CARGO_MANIFEST_DIR");
+            let file = format!("{folder}/docker/logstash/template/{name}.json");
+            let template = fs::read_to_string(file).expect("the template is there");
+            let template = serde_json::from_str(&template).expect("JSON");
+            let path = format!("/_index_template/{name}");
+            let answer = self.call("PUT", &path, &template).await;
+            assert_eq!(answer["acknowledged"], true, "{answer}");
+        }
+    }
+
     /// How many documents there are in the indices of this name.
     pub(crate) async fn count(self, index: &str) -> u64 {
         let refreshed = format!("/{index}/_refresh");
