@@ -14,6 +14,7 @@
 //! - [`store`] keeps them sorted: by number, by id, in groups.
 //! - [`workbench`] is what a person does with them: look, repair, return, discard,
 //!   export, import.
+//! - [`refusal`] reads what Logstash tells of events that Elasticsearch refused.
 //! - `kinds` has the words: reason, source, place.
 //!
 //! Three things bound what is kept, for each [`Place`] by itself: the inbox's and the
@@ -23,6 +24,7 @@ pub mod filing;
 mod inbox;
 mod kinds;
 mod letter;
+pub mod refusal;
 mod stats;
 pub mod store;
 pub mod workbench;

@@ -11,6 +11,34 @@ pub(super) fn is_in_order(event: &[u8]) -> bool {
     event.starts_with(OWN) && !members(&event[OWN.len() - 1..]).any(is_mark)
 }
 
+/// Which attempt at an event that passed the door this is: its `@metadata.attempt`, a
+/// number from 1 or a string of its digits; 1 if it has none. Whoever returns a dead
+/// letter sets it.
+pub fn attempt(event: &[u8]) -> u32 {
+    own(event, "attempt").map_or(1, count)
+}
+
+/// The `@metadata._id` that an event that passed the door has of its own.
+pub fn own_id(event: &[u8]) -> Option<String> {
+    serde_json::from_slice(own(event, "_id")?).ok()
+}
+
+/// The value of a member of an event's own `@metadata`.
+fn own<'a>(event: &'a [u8], name: &str) -> Option<&'a [u8]> {
+    let metadata = event.starts_with(OWN).then(|| &event[OWN.len() - 1..])?;
+    let named = members(metadata).filter(|member| member.is(name));
+    named.last().map(|member| member.value)
+}
+
+fn count(value: &[u8]) -> u32 {
+    let digits = value
+        .strip_prefix(b"\"")
+        .and_then(|v| v.strip_suffix(b"\""));
+    let digits = std::str::from_utf8(digits.unwrap_or(value)).ok();
+    let count: u64 = digits.and_then(|digits| digits.parse().ok()).unwrap_or(1);
+    u32::try_from(count).unwrap_or(u32::MAX).max(1)
+}
+
 /// Whether a member of `@metadata` is the mark that hides an event from
 /// Logstash's dead letter queue.
 fn is_mark(member: Member<'_>) -> bool {
@@ -51,5 +79,44 @@ fn find(event: &[u8]) -> Result<Member<'_>, Fault> {
     match own.next() {
         Some(second) => Err(fault("a second @metadata", second.at)),
         None => Ok(member),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_attempt_is_what_an_events_own_metadata_says() {
+        for (event, expected) in [
+            (r#"{"@metadata":{"attempt":2},"a":1}"#, 2),
+            (r#"{"@metadata":{"_id":"x","attempt":"3"}}"#, 3),
+            (r#"{"@metadata":{"attempt":1,"attempt":4}}"#, 4),
+            (r#"{"@metadata":{"attempt":99999999999}}"#, u32::MAX),
+            (r#"{"@metadata":{"attempt":0}}"#, 1),
+            (r#"{"@metadata":{"attempt":-1}}"#, 1),
+            (r#"{"@metadata":{"attempt":"many"}}"#, 1),
+            (r#"{"@metadata":{"attempt":{}}}"#, 1),
+            (r#"{"@metadata":{},"attempt":5}"#, 1),
+            (r#"{"attempt":5}"#, 1),
+            ("", 1),
+        ] {
+            assert_eq!(attempt(event.as_bytes()), expected, "{event}");
+        }
+    }
+
+    #[test]
+    fn an_id_of_its_own_is_the_text_in_its_metadata() {
+        for (event, expected) in [
+            (
+                r#"{"@metadata":{"attempt":2,"_id":"a\u002d\"1"}}"#,
+                Some("a-\"1"),
+            ),
+            (r#"{"@metadata":{"_id":5}}"#, None),
+            (r#"{"@metadata":{}}"#, None),
+            (r#"{"_id":"x"}"#, None),
+        ] {
+            assert_eq!(own_id(event.as_bytes()).as_deref(), expected, "{event}");
+        }
     }
 }

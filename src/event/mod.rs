@@ -7,11 +7,13 @@
 //! - `scan` checks the JSON of one event; `specials` finds the ends of strings.
 //! - `members` walks an object that was checked; `metadata` puts an event's own
 //!   `@metadata` in order.
+//! - `detach` takes a member off an object and leaves the rest as it is.
 //! - `lone_line` keeps Logstash's beats input from rewriting an event.
 //! - `returned` marks an event that is sent once more.
 //! - `stamp` puts the stable id and the acceptance time into each event.
 
 mod block;
+mod detach;
 mod lone_line;
 mod members;
 mod metadata;
@@ -23,7 +25,9 @@ mod specials;
 mod stamp;
 mod validate;
 
+pub use detach::{Detached, detach, kind_at, member};
 pub use lone_line::rename_lone_line;
+pub use metadata::{attempt, own_id};
 pub use reject::{Reject, RejectReason};
 pub use returned::{Marks, returned};
 pub use stamp::Stamper;

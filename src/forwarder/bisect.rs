@@ -17,7 +17,7 @@ use super::outcome::Unknown;
 use super::suspects::BREAKS;
 use crate::batch::UnixMillis;
 use crate::dead_letter::{DeadLetter, Reason, Source, Undeliverable};
-use crate::event::Stamper;
+use crate::event::{self, Stamper};
 use crate::metrics;
 use crate::spool::Lease;
 
@@ -113,24 +113,27 @@ impl Lane {
 
     fn letters(&self, lease: &Lease, payload: &[u8], guilty: &[Guilty]) -> Vec<DeadLetter> {
         let stamper = Stamper::new(lease.header(), self.work.output.event_id);
+        let stable = |position| (!lease.header().foreign).then(|| stamper.id(position));
         let letter = |&Guilty {
                           position,
                           ref answer,
-                      }: &Guilty| DeadLetter {
-            queue: self.work.queue.clone(),
-            id: (!lease.header().foreign).then(|| stamper.id(position)),
-            reason: Reason::Undeliverable(Undeliverable::Poison),
-            field: None,
-            detail: format!(
-                "sent alone, it failed at {} again and again, while other events were confirmed there; the last time: {answer}",
-                self.endpoint.label
-            ),
-            source: Source::Forwarder,
-            attempt: 1,
-            at: UnixMillis::now(),
-            event: Bytes::copy_from_slice(
-                lines(payload, &(position..position + 1)).trim_ascii_end(),
-            ),
+                      }: &Guilty| {
+            let event = lines(payload, &(position..position + 1)).trim_ascii_end();
+            DeadLetter {
+                queue: self.work.queue.clone(),
+                // The id that it is sent with: one that was returned has its own.
+                id: event::own_id(event).or_else(|| stable(position)),
+                reason: Reason::Undeliverable(Undeliverable::Poison),
+                field: None,
+                detail: format!(
+                    "sent alone, it failed at {} again and again, while other events were confirmed there; the last time: {answer}",
+                    self.endpoint.label
+                ),
+                source: Source::Forwarder,
+                attempt: event::attempt(event),
+                at: UnixMillis::now(),
+                event: Bytes::copy_from_slice(event),
+            }
         };
         guilty.iter().map(letter).collect()
     }
