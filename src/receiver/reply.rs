@@ -8,6 +8,7 @@
 //! | too_many_events | InvalidArgument | events | 413 | |
 //! | too_many_bytes | InvalidArgument | events | 413 | |
 //! | form_too_long | InvalidArgument | | 413 | |
+//! | element_too_long | InvalidArgument | | 413 | |
 //! | malformed | InvalidArgument | events | 400 | |
 //! | undecodable | InvalidArgument | | 400 | |
 //! | unsupported_media_type | Unimplemented | | 415 | |
@@ -23,12 +24,14 @@
 //! | full_resources | ResourceExhausted | | 429 | 5 s |
 //! | poisoned | Unavailable | | 503 | 30 s |
 //! | spool_unavailable | Unavailable | | 503 | 2 s |
+//! | full_dead_letters | ResourceExhausted | | 429 | 5 s |
+//! | dead_letters_unavailable | Unavailable | | 503 | 5 s |
 //! | closing | Unavailable | | 503 | 2 s |
 //!
 //! `reason` is the label of `stashgate_refused_batches_total` and the `reason` of
 //! an HTTP body. `field` is what gRPC's `BadRequest` blames. What has a time to
 //! try again after is retryable as it is: gRPC says it in `RetryInfo`, HTTP in
-//! `Retry-After`. A refused batch left nothing in the spool, with two exceptions:
+//! `Retry-After`. `POST /v1/dead-letters` answers 503 to all of them, see there. A refused batch left nothing in the spool, with two exceptions:
 //! after `poisoned` and `spool_unavailable` it may be stored, so it is to be sent again
 //! under its id.
 
@@ -38,6 +41,7 @@ use axum::http::StatusCode;
 use tonic::Code;
 
 use crate::batch::InvalidBatchId;
+use crate::dead_letter::KeepError;
 use crate::event::{BlockError, RejectReason};
 use crate::proto;
 use crate::spool::{AppendError, FullReason};
@@ -60,6 +64,9 @@ pub enum Refusal {
     /// A form longer than forms may be.
     #[error("a form has at most {0} bytes; send more than that as JSON")]
     FormTooLong(usize),
+    /// An element of a body of dead letters longer than they may be.
+    #[error("an element has more than {0} bytes; no longer one can be kept as a dead letter")]
+    ElementTooLong(usize),
     /// The body cannot be read as its headers say.
     #[error("the body cannot be read: {0}")]
     Undecodable(String),
@@ -92,6 +99,9 @@ pub enum Refusal {
     /// The spool is somewhere else, and does not answer as it should.
     #[error("the spool cannot be reached: {0}; send the batch again under the same id")]
     Unavailable(String),
+    /// Dead letters that came as such cannot be kept now.
+    #[error("{0}; send the same again later")]
+    NotKept(#[from] KeepError),
     /// The gateway is stopping.
     #[error("the gateway is shutting down; try again, or send to another one")]
     Closing,
@@ -144,6 +154,11 @@ impl Refusal {
                 Code::InvalidArgument,
                 StatusCode::BAD_REQUEST,
             ),
+            Self::ElementTooLong(_) => fault(
+                "element_too_long",
+                Code::InvalidArgument,
+                StatusCode::PAYLOAD_TOO_LARGE,
+            ),
             Self::UnsupportedMediaType { .. } => {
                 unimplemented("unsupported_media_type", StatusCode::UNSUPPORTED_MEDIA_TYPE)
             }
@@ -165,6 +180,8 @@ impl Refusal {
             Self::Full(FullReason::Resources) => full("full_resources", 5),
             Self::Poisoned(_) => unavailable("poisoned", 30),
             Self::Unavailable(_) => unavailable("spool_unavailable", 2),
+            Self::NotKept(KeepError::Full | KeepError::TooSlow) => full("full_dead_letters", 5),
+            Self::NotKept(_) => unavailable("dead_letters_unavailable", 5),
             Self::Closing => unavailable("closing", 2),
         }
     }
@@ -248,6 +265,7 @@ mod tests {
             Refusal::Block(BlockError::TooManyEvents { limit: 1 }),
             Refusal::Block(BlockError::TooManyBytes { limit: 1 }),
             Refusal::FormTooLong(1),
+            Refusal::ElementTooLong(1),
             Refusal::Block(BlockError::Malformed { detail: text() }),
             Refusal::Undecodable(text()),
             Refusal::UnsupportedMediaType {
@@ -266,6 +284,8 @@ mod tests {
             Refusal::Full(FullReason::Resources),
             Refusal::Poisoned(text()),
             Refusal::Unavailable(text()),
+            Refusal::NotKept(KeepError::Full),
+            Refusal::NotKept(KeepError::Failed(text())),
             Refusal::Closing,
         ]
     }

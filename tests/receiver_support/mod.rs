@@ -161,24 +161,32 @@ impl Gateway {
         }
     }
 
-    /// What the store of dead letters holds on disk; ends the gateway.
+    /// What the receivers' dead letters are, on disk; ends the gateway.
     pub async fn dead_letters(self) -> Vec<Value> {
+        self.dead_letters_of("door").await
+    }
+
+    /// The dead letters of a place (`door`, `logstash`) on disk, in order; ends the
+    /// gateway.
+    pub async fn dead_letters_of(self, place: &str) -> Vec<Value> {
         self.closing.cancel();
         self.letters.close().await;
         let dir = self.dir;
         drop((self.intake, self.letters, self.spool));
-        read_letters(&dir.path().join("dead-letters")).await
+        read_letters(&dir.path().join("dead-letters"), place).await
     }
 }
 
-async fn read_letters(dir: &Path) -> Vec<Value> {
-    let door = name("door");
-    let queues = [(door.clone(), 1 << 30), (name("forwarder"), 1 << 30)];
+async fn read_letters(dir: &Path, place: &str) -> Vec<Value> {
+    let queues = ["door", "forwarder", "logstash"].map(|place| (name(place), 1 << 30));
     let store = Spool::Journal(open(dir, &queues, Disk::default()));
-    let held = store.stats().iter().map(|q| q.waiting_events).sum::<u64>();
+    let place = name(place);
+    let stats = store.stats().into_iter();
+    let held = stats.filter(|q| q.queue == place).map(|q| q.waiting_events);
+    let held = held.sum::<u64>();
     let mut letters = Vec::new();
     while (letters.len() as u64) < held {
-        let lease = tokio::time::timeout(DEADLINE, store.lease(&door));
+        let lease = tokio::time::timeout(DEADLINE, store.lease(&place));
         let lease = lease.await.expect("a letter in time").expect("readable");
         let payload = lease.payload().await.expect("readable");
         let lines = payload.split(|b| *b == b'\n').filter(|l| !l.is_empty());

@@ -1,5 +1,7 @@
 //! The table's answers in the words of HTTP: JSON bodies.
 
+use std::time::Duration;
+
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -10,6 +12,9 @@ use crate::dead_letter::Source;
 use crate::event::Reject;
 use crate::receiver::intake::{Taken, count_refused};
 use crate::receiver::reply::{self, Refusal};
+
+/// When dead letters may be sent again that would be refused as they are.
+const UNTIL_SOMEBODY_LOOKED: Duration = Duration::from_secs(30);
 
 /// `AppendResponse` as proto3 JSON writes it: bytes are base64, enums are names.
 #[derive(Debug, Serialize)]
@@ -37,6 +42,12 @@ struct PutResponse {
     accepted: Option<u32>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     rejected: Vec<Rejected>,
+}
+
+/// The answer of `/v1/dead-letters`.
+#[derive(Debug, Serialize)]
+struct KeptResponse {
+    kept: u64,
 }
 
 #[derive(Debug, Serialize)]
@@ -80,21 +91,39 @@ pub(super) fn put(taken: Taken) -> Response {
     (StatusCode::BAD_REQUEST, Json(body)).into_response()
 }
 
+/// The answer of `/v1/dead-letters`: all letters are durable.
+pub(super) fn kept(kept: u64) -> Response {
+    Json(KeptResponse { kept }).into_response()
+}
+
+/// The answer of `/v1/dead-letters` to whatever it is that it cannot do: its client
+/// drops what is answered in another way.
+pub(super) fn send_again(refusal: &Refusal) -> Response {
+    count_refused(Source::Logstash, refusal);
+    let after = refusal.reply().retry_after;
+    let after = after.unwrap_or(UNTIL_SOMEBODY_LOOKED);
+    failure(refusal, StatusCode::SERVICE_UNAVAILABLE, Some(after))
+}
+
 /// The answer to what was refused as a whole.
 pub(super) fn refused(refusal: &Refusal) -> Response {
     count_refused(Source::Http, refusal);
     let reply = refusal.reply();
+    failure(refusal, reply.http, reply.retry_after)
+}
+
+fn failure(refusal: &Refusal, status: StatusCode, retry_after: Option<Duration>) -> Response {
     let error = FailureDetail {
-        reason: reply.reason,
+        reason: refusal.reply().reason,
         message: refusal.to_string(),
-        retryable: reply.retry_after.is_some(),
+        retryable: retry_after.is_some(),
     };
-    let mut response = (reply.http, Json(Failure { error })).into_response();
+    let mut response = (status, Json(Failure { error })).into_response();
     let headers = response.headers_mut();
-    if let Some(after) = reply.retry_after {
+    if let Some(after) = retry_after {
         headers.insert(header::RETRY_AFTER, HeaderValue::from(after.as_secs()));
     }
-    if reply.http == StatusCode::METHOD_NOT_ALLOWED {
+    if status == StatusCode::METHOD_NOT_ALLOWED {
         headers.insert(header::ALLOW, HeaderValue::from_static("POST"));
     }
     response

@@ -98,7 +98,8 @@ async fn collect<'a>(app: &'a App, body: &mut Body, limit: usize) -> Result<Rece
     })
 }
 
-async fn chunk(body: &mut Body) -> Result<Option<Bytes>, Refusal> {
+/// The next bytes of a body; nothing at its end.
+pub(super) async fn chunk(body: &mut Body) -> Result<Option<Bytes>, Refusal> {
     loop {
         let frame = timeout(IDLE_TIMEOUT, body.frame())
             .await

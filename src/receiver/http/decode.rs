@@ -9,7 +9,7 @@ use crate::event::BlockError;
 use crate::receiver::reply::Refusal;
 
 /// Largest zstd window, as a power of two: the 8 MiB that RFC 9659 asks of HTTP.
-const ZSTD_WINDOW_LOG: u32 = 23;
+pub(super) const ZSTD_WINDOW_LOG: u32 = 23;
 
 /// A compression that bodies may have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

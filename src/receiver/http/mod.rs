@@ -1,4 +1,5 @@
-//! HTTP: `POST /put`, as the first agent took it, and `POST /v1/events`.
+//! HTTP: `POST /put`, as the first agent took it, `POST /v1/events`, and
+//! `POST /v1/dead-letters` for what Elasticsearch refused.
 //!
 //! HTTP/1.1 and HTTP/2 without TLS on one port. Bounds, each checked before
 //! memory is taken:
@@ -6,6 +7,7 @@
 //! - a body, as sent and as decompressed: `limits.max_batch_bytes`;
 //! - all bodies being received: `limits.max_in_flight_bytes`; a body that finds no
 //!   room is refused at once, so that the others have its room;
+//! - bodies of dead letters: see `dead_letters`;
 //! - silence: 30 s within a head, within a body and between two requests;
 //! - connections: `limits.max_connections`.
 //!
@@ -14,6 +16,7 @@
 
 mod answer;
 mod body;
+mod dead_letters;
 mod decode;
 mod events;
 mod form;
@@ -27,7 +30,7 @@ use axum::Router;
 use axum::extract::Request;
 use axum::http::{HeaderName, HeaderValue, Method, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::post;
+use axum::routing::{any, post};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::server::graceful::GracefulShutdown;
@@ -65,6 +68,7 @@ struct App {
     intake: Intake,
     /// One permit a byte of a body that is being received.
     bodies: Arc<Semaphore>,
+    letters: Arc<dead_letters::Room>,
 }
 
 /// Serves until the intake is closing and every request in hand is answered.
@@ -116,17 +120,21 @@ fn router(intake: Intake, options: &Options) -> Router {
     let app = App {
         intake,
         bodies: Arc::new(Semaphore::new(options.max_in_flight_bytes)),
+        letters: Arc::default(),
     };
     let router = Router::new()
         .route("/put", post(put::put))
         .route("/v1/events", post(events::events))
         .fallback(no_such_path)
-        .method_not_allowed_fallback(wrong_method)
-        .with_state(app);
-    match cors(&options.cors_origins) {
+        .method_not_allowed_fallback(wrong_method);
+    let router = match cors(&options.cors_origins) {
         Some(cors) => router.layer(cors),
         None => router,
-    }
+    };
+    // Not for browsers, so without the layer.
+    router
+        .route("/v1/dead-letters", any(dead_letters::dead_letters))
+        .with_state(app)
 }
 
 fn cors(origins: &[HeaderValue]) -> Option<CorsLayer> {

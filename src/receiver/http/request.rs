@@ -1,4 +1,4 @@
-//! What the two paths do alike.
+//! What the paths do alike.
 
 use std::time::Duration;
 
@@ -39,10 +39,15 @@ pub(super) async fn store(app: &App, head: &Parts, payload: Payload) -> Result<T
 
 /// Answers what was refused, after what is left of the body.
 pub(super) async fn refuse(refusal: Refusal, head: &Parts, body: Body) -> Response {
+    read_on(&refusal, head, body).await;
+    answer::refused(&refusal)
+}
+
+/// Reads what is left of a body that was refused, unless nothing more came of it.
+pub(super) async fn read_on(refusal: &Refusal, head: &Parts, body: Body) {
     if !matches!(refusal, Refusal::SlowBody(_)) {
         body::discard(&head.headers, body).await;
     }
-    answer::refused(&refusal)
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -52,7 +57,7 @@ struct Params {
 }
 
 /// `?queue=`; empty if it is not there.
-fn queue(head: &Parts) -> Result<String, Refusal> {
+pub(super) fn queue(head: &Parts) -> Result<String, Refusal> {
     let params = Query::<Params>::try_from_uri(&head.uri);
     match params {
         Ok(Query(params)) => Ok(params.queue),

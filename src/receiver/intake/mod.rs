@@ -20,6 +20,7 @@
 //! token it was, what it may use) goes the same way, and [`Intake::admit`] is
 //! where it is judged.
 
+mod letters;
 mod payload;
 mod store;
 
@@ -227,7 +228,8 @@ impl Intake {
         }
     }
 
-    fn queue(&self, name: &str) -> Result<QueueName, Refusal> {
+    /// The queue of that name; the default one's may be left out.
+    pub(super) fn queue(&self, name: &str) -> Result<QueueName, Refusal> {
         let name = if name.is_empty() {
             QueueName::DEFAULT
         } else {
