@@ -13,7 +13,7 @@ use bytes::Bytes;
 use data_encoding::BASE64;
 use serde::{Deserialize, Serialize};
 
-pub(super) use stored::{read_stored, to_json, write_stored};
+pub(super) use stored::{read_stored, to_json, write_one, write_stored};
 
 use super::{DeadLetter, Reason, Source};
 use crate::batch::{QueueName, UnixMillis};

@@ -9,11 +9,14 @@
 //! - A letter's **name** in its queue is its stable id, or the hash of its bytes (xxh3-128,
 //!   32 hexadecimal digits) if it has none.
 //! - What came before is not kept again. The same name, attempt and bytes: known; `times`
-//!   and `at` change if it was refused later than the last time. One that was settled is
+//!   and `at` change if it was refused later than the last time. So is an earlier attempt
+//!   of the same bytes, and nothing changes. One that was settled is
 //!   buried: its tombstone stays for the retention time. The same name and attempt with other
 //!   bytes is another event under an id that a client reused: it is kept beside the first
 //!   as `name~` and eight digits of the hash. A later attempt takes the place of an earlier
-//!   one that is still held, which then counts as returned: only a return makes one.
+//!   one that is still held, which then counts as returned: only a return makes one. Not
+//!   so where several events were refused under one id, for it may be another's: the
+//!   later attempt is then kept beside them too.
 //! - **Groups** by queue, reason and field are kept up with each change and never counted
 //!   by looking at letters. Beyond [`MOST_GROUPS`] a new field goes into the group
 //!   without a field, since what a field is called is an event's to say.
@@ -21,9 +24,10 @@
 //!   pushed out for it.
 //! - Every change is durable when it returns, and whole or not at all.
 
+mod identity;
 mod table;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -35,6 +39,9 @@ use crate::batch::{QueueName, UnixMillis};
 
 /// Most groups.
 pub const MOST_GROUPS: usize = 1000;
+
+/// A longer field than this, in bytes, has no group of its own.
+pub const LONGEST_FIELD: usize = 256;
 
 /// The store of dead letters. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -246,7 +253,12 @@ impl Books {
 pub struct Summary {
     /// The books of each place.
     pub places: BTreeMap<Place, Books>,
-    /// Letters that will be past their retention within three days.
+    /// The places whose budget had no room for a letter the last time, and that nothing
+    /// has left since.
+    pub full: BTreeSet<Place>,
+    /// Letters held for each reason.
+    pub reasons: BTreeMap<Reason, u64>,
+    /// Letters that will be past their retention within three days, to the hour.
     pub expiring: u64,
     /// Why the store could not be used the last time.
     pub trouble: Option<String>,

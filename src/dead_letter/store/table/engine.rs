@@ -1,0 +1,175 @@
+//! The file: opened, and opened again after a failure; one change at a time.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use redb::{Database, DatabaseError, Error, ReadTransaction, ReadableDatabase, StorageError};
+
+use super::change::{Change, Finished};
+use super::schema::{self, FORMAT, NUMBERS};
+use crate::dead_letter::store::{Options, StoreError};
+use crate::spool::journal::files::{Files, OsFiles};
+
+/// Memory for pages of the file. Lists and changes go over few of them at a time.
+const CACHE_BYTES: usize = 16 << 20;
+
+/// The file, on whatever thread calls.
+#[derive(Debug)]
+pub(super) struct Engine {
+    path: PathBuf,
+    /// `None` after a failure, until the file is opened again.
+    database: Mutex<Option<Arc<Database>>>,
+}
+
+impl Engine {
+    /// Opens the file, or makes it.
+    pub(super) fn open(path: &Path) -> Result<Self, StoreError> {
+        let database = open(path)?;
+        Ok(Self {
+            path: path.to_owned(),
+            database: Mutex::new(Some(Arc::new(database))),
+        })
+    }
+
+    /// Reads with `read`, which sees the file as of one moment.
+    pub(super) fn read<T>(
+        &self,
+        read: impl FnOnce(&ReadTransaction) -> Result<T, Error>,
+    ) -> Result<T, StoreError> {
+        let database = self.database()?;
+        let done = begin_read(&database).and_then(|txn| read(&txn));
+        done.map_err(|error| self.failed(error))
+    }
+
+    /// Changes the file with `change`; it is durable then.
+    pub(super) fn change<T>(
+        &self,
+        options: Options,
+        change: impl FnOnce(&mut Change<'_>) -> Result<T, Error>,
+    ) -> Result<(T, Finished), StoreError> {
+        let database = self.database()?;
+        let done = write(&database, options, change);
+        done.map_err(|error| self.failed(error))
+    }
+
+    /// Whether the disk has room for more.
+    pub(super) fn check_room(&self, least: u64) -> Result<(), StoreError> {
+        let folder = folder(&self.path);
+        let free = OsFiles
+            .free_bytes(folder)
+            .map_err(|error| StoreError(format!("the room on the disk cannot be told: {error}")))?;
+        if free >= least {
+            return Ok(());
+        }
+        Err(StoreError(format!(
+            "the disk has {free} bytes left, and nothing is stored below spool.journal.min_free_bytes = {least}"
+        )))
+    }
+
+    fn database(&self) -> Result<Arc<Database>, StoreError> {
+        let mut database = self.lock();
+        if let Some(database) = &*database {
+            return Ok(database.clone());
+        }
+        let opened = Arc::new(open(&self.path)?);
+        *database = Some(opened.clone());
+        Ok(opened)
+    }
+
+    /// After a failure of the disk the file takes nothing until it is opened again.
+    fn failed(&self, error: Error) -> StoreError {
+        let again = matches!(
+            error,
+            Error::Io(_) | Error::PreviousIo | Error::DatabaseClosed | Error::LockPoisoned(_)
+        );
+        if again {
+            *self.lock() = None;
+        }
+        StoreError(format!("{}: {error}", self.path.display()))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Arc<Database>>> {
+        self.database.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn begin_read(database: &Database) -> Result<ReadTransaction, Error> {
+    Ok(database.begin_read()?)
+}
+
+fn write<T>(
+    database: &Database,
+    options: Options,
+    change: impl FnOnce(&mut Change<'_>) -> Result<T, Error>,
+) -> Result<(T, Finished), Error> {
+    let mut txn = database.begin_write()?;
+    // After kill -9 the file opens at once, however long it is.
+    txn.set_quick_repair(true);
+    let mut tables = Change::open(&txn, options)?;
+    let done = change(&mut tables)?;
+    let finished = tables.finish()?;
+    match finished.changed {
+        true => txn.commit()?,
+        false => txn.abort()?,
+    }
+    Ok((done, finished))
+}
+
+fn open(path: &Path) -> Result<Database, StoreError> {
+    let mut builder = Database::builder();
+    builder.set_cache_size(CACHE_BYTES);
+    let is_new = !path.exists();
+    let database = builder.create(path).map_err(|error| refuse(path, &error))?;
+    let made = make_tables(&database).and_then(|()| match is_new {
+        true => Ok(OsFiles.sync_dir(folder(path)).map_err(StorageError::Io)?),
+        false => Ok(()),
+    });
+    made.map_err(|error| damaged(path, &error.to_string()))?;
+    Ok(database)
+}
+
+/// Makes the tables that are missing, so that readers find them.
+fn make_tables(database: &Database) -> Result<(), Error> {
+    let format = begin_read(database)?;
+    if let Ok(numbers) = format.open_table(NUMBERS) {
+        return match numbers.get("format")?.map(|format| format.value()) {
+            Some(FORMAT) => Ok(()),
+            other => Err(Error::Corrupted(format!(
+                "its format is {other:?}, and this release reads {FORMAT}"
+            ))),
+        };
+    }
+    drop(format);
+    let mut txn = database.begin_write()?;
+    txn.set_quick_repair(true);
+    schema::make(&txn)?;
+    txn.commit()?;
+    Ok(())
+}
+
+fn folder(path: &Path) -> &Path {
+    path.parent().unwrap_or(Path::new("."))
+}
+
+fn refuse(path: &Path, error: &DatabaseError) -> StoreError {
+    match error {
+        DatabaseError::DatabaseAlreadyOpen => StoreError(format!(
+            "{} is in use by another process: only one gateway can have a data_dir",
+            path.display()
+        )),
+        DatabaseError::Storage(StorageError::Io(io))
+            if io.kind() != std::io::ErrorKind::InvalidData =>
+        {
+            StoreError(format!("{}: {io}", path.display()))
+        }
+        other => damaged(path, &other.to_string()),
+    }
+}
+
+fn damaged(path: &Path, error: &str) -> StoreError {
+    let path = path.display();
+    StoreError(format!(
+        "{path} is damaged, or of another release ({error}). Put back a copy of it; or move it \
+         away and start again, which loses the dead letters that are listed in it and nothing else"
+    ))
+}
