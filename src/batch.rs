@@ -208,6 +208,37 @@ impl UnixMillis {
     }
 }
 
+/// Reads what a person or a program writes: RFC 3339 (`2026-11-21T20:53:00Z`), the same
+/// without a zone or without a time of day, in UTC (`2026-11-21`), or milliseconds.
+impl FromStr for UnixMillis {
+    type Err = InvalidMoment;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if let Ok(millis) = text.parse() {
+            return Ok(Self(millis));
+        }
+        let in_utc = |at: jiff::civil::DateTime| jiff::tz::Offset::UTC.to_timestamp(at);
+        let at = text
+            .parse()
+            .or_else(|_| text.parse().and_then(in_utc))
+            .map_err(|_| InvalidMoment::Unreadable)?;
+        u64::try_from(jiff::Timestamp::as_millisecond(at))
+            .map(Self)
+            .map_err(|_| InvalidMoment::TooEarly)
+    }
+}
+
+/// Not a moment that can be meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidMoment {
+    /// It is not in a form that is read.
+    #[error("write a time such as 2026-11-21T20:53:00Z, or a day such as 2026-11-21")]
+    Unreadable,
+    /// Nothing is that old.
+    #[error("it is before 1970")]
+    TooEarly,
+}
+
 /// RFC 3339 in UTC with milliseconds: `2026-11-21T20:53:00.123Z`.
 impl fmt::Display for UnixMillis {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -243,6 +274,22 @@ mod tests {
         assert_eq!(BatchId::new(&[0; 65]), Err(InvalidBatchId { length: 65 }));
         assert_eq!(BatchId::new(b""), Err(InvalidBatchId { length: 0 }));
         assert_eq!(BatchId::generate().as_bytes().len(), 16);
+    }
+
+    #[test]
+    fn a_moment_is_read_as_it_is_written_and_as_people_write_it() {
+        let at = UnixMillis(1_795_294_380_120);
+        assert_eq!(at.to_string().parse(), Ok(at));
+        assert_eq!("1795294380120".parse(), Ok(at));
+        let whole = UnixMillis(1_795_294_380_000);
+        assert_eq!("2026-11-21T20:53:00Z".parse(), Ok(whole));
+        assert_eq!("2026-11-21T21:53:00+01:00".parse(), Ok(whole));
+        assert_eq!("2026-11-21T20:53".parse(), Ok(whole));
+        let midnight = UnixMillis(1_795_219_200_000);
+        assert_eq!("2026-11-21".parse(), Ok(midnight));
+        let read = |text: &str| text.parse::<UnixMillis>();
+        assert_eq!(read("yesterday"), Err(InvalidMoment::Unreadable));
+        assert_eq!(read("1969-12-31"), Err(InvalidMoment::TooEarly));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use stashgate::admin::{self, Admin, HoldError, Metrics};
+use stashgate::admin::{self, Admin, Desk, HoldError, Metrics};
 use stashgate::batch::UnixMillis;
 use stashgate::config::Secret;
 use stashgate::status::{State, Status};
@@ -50,7 +50,7 @@ async fn serve(state: State, ago: Duration, token: Option<&str>) -> SocketAddr {
                 }
             })
         }),
-        workbench: Box::new(|| None),
+        dead_letters: Desk::new(|| None),
         token: Box::new(move || token.clone()),
     };
     tokio::spawn(admin::serve(

@@ -7,9 +7,12 @@
 //! | `GET /metrics` | Prometheus text | yes |
 //! | `GET /api/v1/status` | [`Status`] as JSON | yes |
 //! | `POST /api/v1/hold`, `/api/v1/resume` | what is held, as JSON | yes |
+//! | `/api/v1/dead-letters/…` | see `dead_letters` | yes |
 //!
-//! Every error is `{"error": "…"}`. Who may ask is decided in `guard`.
+//! Every error is `{"error": "…"}`, and no browser may take an answer for anything
+//! but what its type says. Who may ask is decided in `guard`.
 
+mod dead_letters;
 mod guard;
 mod health;
 mod hold;
@@ -23,18 +26,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::State as Shared;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router, middleware};
 use serde_json::json;
 
+pub use dead_letters::Desk;
 pub use hold::{Hold, HoldError};
 pub use scrape::Metrics;
 pub use serve::serve;
 
 use crate::config::Secret;
-use crate::dead_letter::workbench::Workbench;
 use crate::status::{State, Status};
 
 /// What the admin address shows, and to whom.
@@ -45,8 +48,8 @@ pub struct Admin {
     pub since_last_tick: Box<dyn Fn() -> Duration + Send + Sync>,
     /// Holds and resumes.
     pub hold: Hold,
-    /// Gives the workbench of the dead letters; `None` while the gateway is starting.
-    pub workbench: Box<dyn Fn() -> Option<Workbench> + Send + Sync>,
+    /// The way to the dead letters.
+    pub dead_letters: Desk,
     /// What was counted since the start.
     pub metrics: Metrics,
     /// Gives the token that callers must bring now.
@@ -61,6 +64,7 @@ pub fn router(admin: Admin) -> Router {
         .route("/api/v1/status", get(status))
         .route("/api/v1/hold", post(hold::hold))
         .route("/api/v1/resume", post(hold::resume))
+        .merge(dead_letters::routes())
         .fallback(not_found)
         .layer(middleware::from_fn_with_state(admin.clone(), guard::guard));
     Router::new()
@@ -68,6 +72,7 @@ pub fn router(admin: Admin) -> Router {
         .route("/readyz", get(readyz))
         .merge(guarded)
         .method_not_allowed_fallback(method_not_allowed)
+        .layer(middleware::map_response(no_sniffing))
         .with_state(admin)
 }
 
@@ -107,6 +112,14 @@ async fn metrics(Shared(admin): Shared<Arc<Admin>>) -> impl IntoResponse {
 
 async fn status(Shared(admin): Shared<Arc<Admin>>) -> Json<Status> {
     Json((admin.status)())
+}
+
+/// Browsers take the type as it is said.
+async fn no_sniffing(mut response: Response) -> Response {
+    let nosniff = HeaderValue::from_static("nosniff");
+    let headers = response.headers_mut();
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, nosniff);
+    response
 }
 
 async fn not_found() -> Response {

@@ -1,5 +1,6 @@
 //! Asks a running gateway over its admin address.
 
+use std::fmt;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,6 +13,8 @@ use hyper_util::rt::TokioExecutor;
 use super::{Exit, Failure};
 use crate::config::Secret;
 
+pub(super) const DEFAULT_URL: &str = "http://127.0.0.1:7170";
+pub(super) const JSON: &str = "application/json";
 const PATIENCE: Duration = Duration::from_secs(15);
 /// More than any answer has; what listens at the address may be anything.
 const MAX_ANSWER_BYTES: usize = 64 << 20;
@@ -23,7 +26,7 @@ pub(super) struct Remote {
     #[arg(
         long,
         env = "STASHGATE_URL",
-        default_value = "http://127.0.0.1:7170",
+        default_value = DEFAULT_URL,
         value_name = "URL"
     )]
     pub(super) url: String,
@@ -40,60 +43,126 @@ fn secret(text: &str) -> Result<Secret, std::convert::Infallible> {
 impl Remote {
     /// The body of the answer to `GET path`.
     pub(super) fn get(&self, path: &str) -> Result<Bytes, Failure> {
-        self.call(Method::GET, path, Bytes::new())
+        let call = Call::new(Method::GET, path);
+        self.call(call).map_err(|no| self.failure(&no.to_string()))
     }
 
     /// The body of the answer to `POST path` with `body`.
     pub(super) fn post(&self, path: &str, body: &serde_json::Value) -> Result<Bytes, Failure> {
-        self.call(Method::POST, path, body.to_string().into())
+        let call = Call::new(Method::POST, path).with(JSON, body.to_string());
+        self.call(call).map_err(|no| self.failure(&no.to_string()))
     }
 
-    fn call(&self, method: Method, path: &str, body: Bytes) -> Result<Bytes, Failure> {
+    /// The body of the answer.
+    pub(super) fn call(&self, call: Call) -> Result<Bytes, No> {
+        let patience = call.patience;
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
-            .map_err(|error| self.failure(&error.to_string()))?;
-        let answer = async { tokio::time::timeout(PATIENCE, self.ask(method, path, body)).await };
+            .map_err(|error| No::Away(error.to_string()))?;
+        let answer = async { tokio::time::timeout(patience, self.ask(call)).await };
         runtime
             .block_on(answer)
-            .unwrap_or_else(|_| Err(format!("no answer for {} s", PATIENCE.as_secs())))
-            .map_err(|what| self.failure(&what))
+            .unwrap_or_else(|_| Err(No::Away(format!("no answer for {} s", patience.as_secs()))))
     }
 
-    async fn ask(&self, method: Method, path: &str, body: Bytes) -> Result<Bytes, String> {
-        let url = format!("{}{path}", self.url.trim_end_matches('/'));
-        let mut request = Request::builder().method(method).uri(&url);
-        if !body.is_empty() {
-            request = request.header(header::CONTENT_TYPE, "application/json");
+    async fn ask(&self, call: Call) -> Result<Bytes, No> {
+        let url = format!("{}{}", self.url.trim_end_matches('/'), call.path);
+        let mut request = Request::builder().method(call.method).uri(&url);
+        if let Some(media) = call.media {
+            request = request.header(header::CONTENT_TYPE, media);
         }
         if let Some(token) = &self.token {
             request = request.header(header::AUTHORIZATION, format!("Bearer {}", token.reveal()));
         }
         let request = request
-            .body(Full::new(body))
-            .map_err(|error| error.to_string())?;
+            .body(Full::new(call.body))
+            .map_err(|error| No::Away(error.to_string()))?;
         let client = Client::builder(TokioExecutor::new()).build_http::<Full<Bytes>>();
-        let answer = client.request(request).await.map_err(|e| chain(&e))?;
+        let answer = client.request(request).await;
+        let answer = answer.map_err(|error| No::Away(chain(&error)))?;
         let status = answer.status();
         let body = Limited::new(answer.into_body(), MAX_ANSWER_BYTES);
-        let body = body.collect().await.map_err(|e| e.to_string())?.to_bytes();
+        let body = body.collect().await;
+        let body = body.map_err(|e| No::Away(e.to_string()))?.to_bytes();
         match status {
             StatusCode::OK => Ok(body),
-            StatusCode::UNAUTHORIZED => {
-                Err("it wants its token: --token or STASHGATE_TOKEN".into())
-            }
-            status => Err(format!(
-                "it answered {status}: {}",
-                String::from_utf8_lossy(&body)
-            )),
+            status => Err(No::Refused(status, words(&body))),
         }
     }
 
-    fn failure(&self, what: &str) -> Failure {
+    /// It cannot be asked.
+    pub(super) fn failure(&self, what: &str) -> Failure {
         Failure::new(
             Exit::Unreachable,
             format!("cannot ask the gateway at {}: {what}", self.url),
         )
+    }
+}
+
+/// What is asked of the gateway.
+#[derive(Debug)]
+pub(super) struct Call {
+    method: Method,
+    path: String,
+    media: Option<&'static str>,
+    body: Bytes,
+    patience: Duration,
+}
+
+impl Call {
+    pub(super) fn new(method: Method, path: impl Into<String>) -> Self {
+        Self {
+            method,
+            path: path.into(),
+            media: None,
+            body: Bytes::new(),
+            patience: PATIENCE,
+        }
+    }
+
+    /// With a body.
+    pub(super) fn with(mut self, media: &'static str, body: impl Into<Bytes>) -> Self {
+        (self.media, self.body) = (Some(media), body.into());
+        self
+    }
+
+    /// Waits so long for the answer.
+    pub(super) fn for_at_most(self, patience: Duration) -> Self {
+        Self { patience, ..self }
+    }
+}
+
+/// Why there is no answer, or only a no.
+#[derive(Debug)]
+pub(super) enum No {
+    /// Nobody answers.
+    Away(String),
+    /// It answered no, with these words.
+    Refused(StatusCode, String),
+}
+
+impl fmt::Display for No {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Away(why) => f.write_str(why),
+            Self::Refused(StatusCode::UNAUTHORIZED, _) => {
+                f.write_str("it wants its token: --token or STASHGATE_TOKEN")
+            }
+            Self::Refused(status, words) => write!(f, "it answered {status}: {words}"),
+        }
+    }
+}
+
+/// The words of `{"error": "…"}`; what else listens there says something else.
+fn words(body: &[u8]) -> String {
+    #[derive(serde::Deserialize)]
+    struct Said {
+        error: String,
+    }
+    match serde_json::from_slice::<Said>(body) {
+        Ok(said) => said.error,
+        Err(_) => String::from_utf8_lossy(&body[..body.len().min(1000)]).into_owned(),
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod check;
 mod completions;
+mod dead_letters;
 mod demo;
 mod exit;
 mod health;
@@ -63,6 +64,7 @@ enum Command {
     Hold(hold::Hold),
     Resume(hold::Resume),
     Send(send::Send),
+    DeadLetters(dead_letters::DeadLetters),
     Journal(journal::Journal),
     Demo(demo::Demo),
     Completions(completions::Completions),
@@ -93,6 +95,7 @@ fn run(command: Command) -> Result<Exit, Failure> {
         Command::Resume(resume) => resume.run(),
         Command::Send(send) => send.run(),
         Command::JqChild(child) => child.run(),
+        Command::DeadLetters(letters) => letters.run(),
         Command::Completions(completions) => completions.run(&mut Cli::command()),
     }
 }

@@ -3,12 +3,22 @@
 use std::fmt::Display;
 use std::io::{self, Write};
 
+use serde::Serialize;
+
 use crate::log::escape;
 
 /// Prints to standard output. A reader that has enough (`| head`) is no error.
 pub(super) fn print(text: impl Display) {
     let mut out = io::stdout().lock();
     let _ = write!(out, "{text}").and_then(|()| out.flush());
+}
+
+/// Prints a value as one line of JSON.
+pub(super) fn print_json(value: &impl Serialize) {
+    // What is printed has string keys, so it can be written.
+    if let Ok(json) = serde_json::to_string(value) {
+        print(format_args!("{json}\n"));
+    }
 }
 
 /// Tells on standard error why a command failed.

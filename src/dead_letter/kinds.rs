@@ -52,12 +52,17 @@ impl Reason {
         }
     }
 
+    /// All of them.
+    pub fn all() -> impl Iterator<Item = Self> {
+        let rejected = RejectReason::ALL.into_iter().map(Self::Rejected);
+        rejected
+            .chain([Self::Undeliverable(Undeliverable::Poison)])
+            .chain(Unindexable::ALL.into_iter().map(Self::Unindexable))
+    }
+
     /// The reason of that word.
     pub fn named(word: &str) -> Option<Self> {
-        let reasons = RejectReason::ALL.into_iter().map(Self::Rejected);
-        let reasons = reasons.chain([Self::Undeliverable(Undeliverable::Poison)]);
-        let mut reasons = reasons.chain(Unindexable::ALL.into_iter().map(Self::Unindexable));
-        reasons.find(|reason| reason.as_str() == word)
+        Self::all().find(|reason| reason.as_str() == word)
     }
 }
 

@@ -267,7 +267,7 @@ async fn serve_admin(listener: TcpListener, shared: Arc<Shared>, end: Cancellati
             let holds = holds.clone();
             Box::pin(async move { holds.hold(&name, hold).await })
         }),
-        workbench: Box::new(move || benches.workbench()),
+        dead_letters: admin::Desk::new(move || benches.workbench()),
         metrics,
         token: Box::new(move || tokens.config().admin.token.clone()),
     };

@@ -4,7 +4,7 @@ use std::io::{self, IsTerminal, Write};
 
 use clap::Args;
 
-use super::{Place, failure, view};
+use super::{Place, failure};
 use crate::batch::{QueueName, UnixMillis};
 use crate::cli::{Exit, Failure};
 use crate::log::escape;
@@ -18,10 +18,10 @@ pub(super) struct Dump {
     #[arg(long, value_name = "NAME", default_value = QueueName::DEFAULT)]
     queue: QueueName,
     /// Only batches accepted at this time or later, such as 2026-11-21T20:53:00Z.
-    #[arg(long, value_name = "TIME", value_parser = view::moment)]
+    #[arg(long, value_name = "TIME")]
     from: Option<UnixMillis>,
     /// Only batches accepted at this time or earlier.
-    #[arg(long, value_name = "TIME", value_parser = view::moment)]
+    #[arg(long, value_name = "TIME")]
     to: Option<UnixMillis>,
     /// Only batches that are not delivered.
     #[arg(long)]

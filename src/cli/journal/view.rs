@@ -4,7 +4,6 @@ use std::fmt::Write;
 
 use bytesize::ByteSize;
 
-use crate::batch::UnixMillis;
 use crate::cli::output::thousands;
 use crate::log::escape;
 use crate::spool::journal::tools::{
@@ -117,31 +116,4 @@ fn queue_stat(queue: &QueueStat) -> String {
         thousands(queue.quarantined_records),
         ledger.unaccounted(queue.waiting_events, 0)
     )
-}
-
-/// A batch's acceptance time as a person writes it, or as the tools print it.
-pub(super) fn moment(text: &str) -> Result<UnixMillis, String> {
-    let at: jiff::Timestamp = text
-        .parse()
-        .map_err(|_| "write a time such as 2026-11-21T20:53:00Z".to_owned())?;
-    u64::try_from(at.as_millisecond())
-        .map(UnixMillis)
-        .map_err(|_| "it is before 1970".to_owned())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_time_is_read_as_it_is_printed() {
-        let at = UnixMillis(1_795_294_380_120);
-        assert_eq!(moment(&at.to_string()), Ok(at));
-        assert!(
-            moment("yesterday")
-                .expect_err("no time")
-                .contains("such as")
-        );
-        assert!(moment("1969-12-31T00:00:00Z").is_err());
-    }
 }

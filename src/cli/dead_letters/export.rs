@@ -1,0 +1,187 @@
+//! `stashgate dead-letters export`
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use serde_json::value::RawValue;
+use tempfile::NamedTempFile;
+
+use super::filter::WhichToChange;
+use super::job::{self, Job};
+use super::tell::letters;
+use super::{Common, api};
+use crate::cli::output;
+use crate::cli::{Exit, Failure};
+use crate::dead_letter::workbench::{Cursor, Filter, Handle};
+
+/// Letters of a chunk.
+const CHUNK: usize = 500;
+
+/// Write letters to a file, one JSON object a line.
+///
+/// `import` reads it again, also after somebody changed `event` in it. With --take the
+/// letters leave the gateway, once the file is safe on the disk.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+The form of a line is in docs/dead-letters.md. With --json, how many there were is
+told as JSON.
+
+Examples:
+  stashgate dead-letters export letters.ndjson --field user.id
+  stashgate dead-letters export - --reason mapping_conflict | jq .event
+  stashgate dead-letters export old.ndjson --to 2026-11-01 --take")]
+pub(super) struct Export {
+    /// The file, which must not be there yet, or - for standard output.
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+    #[command(flatten)]
+    which: WhichToChange,
+    /// Take them out of the gateway.
+    #[arg(long)]
+    take: bool,
+    #[command(flatten)]
+    common: Common,
+}
+
+#[derive(Serialize)]
+struct Wanted<'f> {
+    filter: &'f Filter,
+    after: Option<Cursor>,
+    limit: usize,
+}
+
+#[derive(Deserialize)]
+struct Chunk {
+    letters: Vec<Box<RawValue>>,
+    handles: Vec<Handle>,
+    examined: u64,
+    next: Option<Cursor>,
+}
+
+#[derive(Deserialize)]
+struct Taken {
+    taken: u64,
+}
+
+impl Export {
+    pub(super) fn run(self) -> Result<Exit, Failure> {
+        let filter = match self.take {
+            true => self.which.to_change()?,
+            false => self.which.which().filter(),
+        };
+        let to_stdout = self.file == Path::new("-");
+        if to_stdout && self.take {
+            return Err(Failure::new(
+                Exit::Usage,
+                "--take needs a file: what goes elsewhere may be lost on the way",
+            ));
+        }
+        let remote = &self.common.remote;
+        let total = job::total(remote, self.which.which())?;
+        let mut job = Job::new(remote, "written", total);
+        let handles = match to_stdout {
+            true => write_all(&mut job, &filter, &mut io::stdout().lock())?,
+            false => self.to_file(&mut job, &filter)?,
+        };
+        let taken = match self.take {
+            true => Some(take(&mut job, &handles)?),
+            false => None,
+        };
+        job.end();
+        self.tell(handles.len() as u64, taken);
+        Ok(Exit::Done)
+    }
+
+    /// The file appears under its name when all is in it and on the disk.
+    fn to_file(&self, job: &mut Job<'_>, filter: &Filter) -> Result<Vec<Handle>, Failure> {
+        let failed = |error: io::Error| {
+            let file = self.file.display();
+            Failure::new(Exit::Start, format!("cannot write {file}: {error}"))
+        };
+        if self.file.symlink_metadata().is_ok() {
+            return Err(failed(io::Error::other("it is there already")));
+        }
+        let folder = match self.file.parent() {
+            Some(folder) if folder != Path::new("") => folder,
+            _ => Path::new("."),
+        };
+        let mut file = NamedTempFile::new_in(folder).map_err(failed)?;
+        let mut out = io::BufWriter::new(file.as_file_mut());
+        let handles = write_all(job, filter, &mut out)?;
+        out.flush().map_err(failed)?;
+        drop(out);
+        file.as_file().sync_all().map_err(failed)?;
+        file.persist_noclobber(&self.file)
+            .map_err(|error| failed(error.error))?;
+        // The name is durable only with its folder.
+        let folder = File::open(folder).and_then(|folder| folder.sync_all());
+        folder.map_err(failed)?;
+        Ok(handles)
+    }
+
+    fn tell(&self, written: u64, taken: Option<u64>) {
+        let text = match (self.common.json, taken) {
+            (true, taken) => json!({ "written": written, "taken": taken.unwrap_or(0) }).to_string(),
+            (false, None) => format!("{} written", letters(written)),
+            (false, Some(taken)) => format!(
+                "{} written, {} taken out of the gateway",
+                letters(written),
+                letters(taken)
+            ),
+        };
+        // Standard output may be the letters themselves.
+        match self.file == Path::new("-") {
+            true => eprintln!("{text}"),
+            false => output::print(format_args!("{text}\n")),
+        }
+    }
+}
+
+/// Writes all letters that fit; their handles.
+fn write_all(
+    job: &mut Job<'_>,
+    filter: &Filter,
+    out: &mut impl Write,
+) -> Result<Vec<Handle>, Failure> {
+    let (mut handles, mut after, mut examined) = (Vec::new(), None, 0);
+    loop {
+        let limit = CHUNK;
+        let wanted = Wanted {
+            filter,
+            after,
+            limit,
+        };
+        let answer = job.ask(|| api::post("/export", &wanted));
+        let chunk: Chunk = job.read(answer)?;
+        for letter in &chunk.letters {
+            writeln!(out, "{}", letter.get()).map_err(|error| {
+                Failure::new(Exit::Start, format!("cannot write the letters: {error}"))
+            })?;
+        }
+        handles.extend(chunk.handles);
+        examined += chunk.examined;
+        job.progress(examined, handles.len() as u64);
+        after = chunk.next;
+        if after.is_none() {
+            return Ok(handles);
+        }
+    }
+}
+
+/// Takes them out of the gateway; how many were still as they were written.
+fn take(job: &mut Job<'_>, handles: &[Handle]) -> Result<u64, Failure> {
+    job.begin("taken out (all are in the file)");
+    let (mut taken, mut looked_at) = (0, 0);
+    for handles in handles.chunks(CHUNK) {
+        let answer = job.ask(|| api::post("/take", &json!({ "handles": handles })));
+        let answer: Taken = job.read(answer)?;
+        taken += answer.taken;
+        looked_at += handles.len() as u64;
+        job.progress(looked_at, taken);
+    }
+    Ok(taken)
+}

@@ -1,0 +1,185 @@
+//! Which letters are meant, as arguments.
+
+use std::time::Duration;
+
+use clap::Args;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+
+use crate::batch::{QueueName, UnixMillis};
+use crate::cli::{Exit, Failure};
+use crate::dead_letter::workbench::Filter;
+use crate::dead_letter::{Reason, Source};
+
+/// Which letters: those that fit all that is said.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Which letters (those that fit all that is said)")]
+pub(super) struct Which {
+    /// Sent to this queue.
+    #[arg(long, value_name = "QUEUE")]
+    queue: Option<QueueName>,
+    /// For this reason, such as mapping_conflict.
+    #[arg(long, value_parser = reasons(), hide_possible_values = true, value_name = "REASON")]
+    reason: Option<Reason>,
+    /// With this field to blame, such as user.id.
+    #[arg(long, value_name = "FIELD")]
+    field: Option<String>,
+    /// Found by: grpc, http, tcp, lumberjack, redis (at the door), forwarder, or
+    /// logstash (refused by Elasticsearch).
+    #[arg(long, value_parser = sources(), hide_possible_values = true, value_name = "SOURCE")]
+    source: Option<Source>,
+    /// Of this id.
+    #[arg(long, value_name = "ID")]
+    id: Option<String>,
+    /// Filed then or later: 2026-11-21T20:53:00Z, 2026-11-21 (both UTC), or 2h for two
+    /// hours ago.
+    #[arg(long, value_parser = moment, value_name = "TIME")]
+    from: Option<UnixMillis>,
+    /// Filed before.
+    #[arg(long, value_parser = moment, value_name = "TIME")]
+    to: Option<UnixMillis>,
+    /// Only those that were refused as often as they may be.
+    #[arg(long)]
+    parked: bool,
+    /// For whose event this jq expression is true, such as '.level == "debug"'.
+    #[arg(long = "where", value_name = "JQ")]
+    condition: Option<String>,
+}
+
+/// Which letters a command changes.
+#[derive(Debug, Clone, Args)]
+pub(super) struct WhichToChange {
+    #[command(flatten)]
+    which: Which,
+    /// All letters: without a filter, nothing is changed unless you say so.
+    #[arg(long, help_heading = "Which letters (those that fit all that is said)")]
+    all: bool,
+}
+
+fn reasons() -> impl TypedValueParser<Value = Reason> {
+    let words = PossibleValuesParser::new(Reason::all().map(Reason::as_str));
+    words.try_map(|word| Reason::named(&word).ok_or("no reason"))
+}
+
+fn sources() -> impl TypedValueParser<Value = Source> {
+    let words = PossibleValuesParser::new(Source::ALL.map(Source::as_str));
+    words.try_map(|word| {
+        let mut sources = Source::ALL.into_iter();
+        sources.find(|s| s.as_str() == word).ok_or("no source")
+    })
+}
+
+/// A time as a person writes it, or how long ago.
+fn moment(text: &str) -> Result<UnixMillis, String> {
+    let ago = |ago: Duration| UnixMillis::now().0.saturating_sub(ago.as_millis() as u64);
+    match humantime::parse_duration(text) {
+        Ok(duration) => Ok(UnixMillis(ago(duration))),
+        Err(_) => text
+            .parse()
+            .map_err(|error| format!("{error}, or 2h for two hours ago")),
+    }
+}
+
+impl Which {
+    /// As the gateway takes it.
+    pub(super) fn filter(&self) -> Filter {
+        Filter {
+            queue: self.queue.clone(),
+            reason: self.reason,
+            field: self.field.clone(),
+            source: self.source,
+            id: self.id.clone(),
+            from: self.from,
+            to: self.to,
+            parked: self.parked.then_some(true),
+            condition: self.condition.clone(),
+        }
+    }
+
+    /// As it is written in a command, with a blank before each part.
+    pub(super) fn written(&self) -> String {
+        let texts = [
+            ("queue", self.queue.as_ref().map(ToString::to_string)),
+            ("reason", self.reason.map(|r| r.as_str().to_owned())),
+            ("field", self.field.clone()),
+            ("source", self.source.map(|s| s.as_str().to_owned())),
+            ("id", self.id.clone()),
+            ("from", self.from.map(|at| at.to_string())),
+            ("to", self.to.map(|at| at.to_string())),
+            ("where", self.condition.clone()),
+        ];
+        let given = texts.into_iter().filter_map(|(name, text)| {
+            let text = text?;
+            Some(format!(" --{name} {}", quoted(&text)))
+        });
+        let parked = if self.parked { " --parked" } else { "" };
+        given.chain([parked.to_owned()]).collect()
+    }
+
+    /// Whether the numbers of groups tell how many there are to look at.
+    pub(super) fn is_timeless(&self) -> bool {
+        self.from.is_none() && self.to.is_none() && self.id.is_none()
+    }
+}
+
+impl WhichToChange {
+    pub(super) fn which(&self) -> &Which {
+        &self.which
+    }
+
+    /// As the gateway takes it. All letters are meant only where that is said.
+    pub(super) fn to_change(&self) -> Result<Filter, Failure> {
+        let filter = self.which.filter();
+        let none = filter == Filter::default();
+        match (none, self.all) {
+            (true, false) => Err(Failure::new(
+                Exit::Usage,
+                "say which letters (--queue, --reason, --field, --id, ...), or --all for all of them",
+            )),
+            (false, true) => Err(Failure::new(
+                Exit::Usage,
+                "--all means all letters, and a filter some of them: give one of the two",
+            )),
+            _ => Ok(filter),
+        }
+    }
+
+    /// As it is written in a command that changes letters.
+    pub(super) fn written(&self) -> String {
+        match self.which.filter() == Filter::default() {
+            true => " --all".to_owned(),
+            false => self.which.written(),
+        }
+    }
+}
+
+/// A word as a shell takes it.
+pub(super) fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "_-.,:/@%+=".contains(c);
+    match !word.is_empty() && word.chars().all(plain) {
+        true => word.to_owned(),
+        false => format!("'{}'", word.replace('\'', r"'\''")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_is_quoted_so_that_a_shell_reads_it_as_it_is() {
+        assert_eq!(quoted("user.id"), "user.id");
+        assert_eq!(quoted(""), "''");
+        assert_eq!(quoted("a b"), "'a b'");
+        assert_eq!(quoted("$(x)'; y"), r"'$(x)'\''; y'");
+    }
+
+    #[test]
+    fn a_time_is_read_or_counted_back() {
+        assert_eq!(moment("1970-01-02"), Ok(UnixMillis(86_400_000)));
+        let now = UnixMillis::now().0;
+        let ago = moment("2h").expect("read").0;
+        let two_hours = 2 * 3600 * 1000;
+        assert!((now - two_hours..now - two_hours + 60_000).contains(&ago));
+        assert!(moment("yesterday").expect_err("no time").contains("2h"));
+    }
+}
