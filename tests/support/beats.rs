@@ -159,6 +159,12 @@ impl Beats {
         &self.shared.sink
     }
 
+    /// What it processed, also after its end.
+    #[allow(dead_code)]
+    pub(crate) fn shared_sink(&self) -> Arc<Sink> {
+        self.shared.sink.clone()
+    }
+
     pub(crate) fn seen(&self) -> Seen {
         lock(&self.shared.seen).clone()
     }

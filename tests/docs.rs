@@ -1,0 +1,280 @@
+//! Every command in the README and the pages is run by a test, or stands here with the
+//! reason why not. A new one that is neither makes a test fail.
+
+#[path = "support/beats.rs"]
+#[allow(dead_code, reason = "each test binary uses its own part")]
+mod beats;
+#[path = "support/command.rs"]
+mod command;
+#[path = "support/elastic.rs"]
+mod elastic;
+#[path = "support/gateway.rs"]
+mod gateway;
+#[path = "support/http.rs"]
+mod http;
+#[path = "support/logstash.rs"]
+#[allow(dead_code, reason = "each test binary uses its own part")]
+mod logstash;
+#[path = "support/pages.rs"]
+mod pages;
+#[path = "support/recipe.rs"]
+mod recipe;
+
+use std::collections::BTreeSet;
+use std::fs;
+
+use command::{run, stashgate};
+use gateway::eventually;
+use pages::{Typed, blocks, commands, pages, section};
+use recipe::Site;
+use stashgate::config::{Config, Sources};
+
+/// Where commands are run by `section("PAGE", "HEADING")`.
+const RUNNERS: [&str; 1] = [include_str!("docs.rs")];
+
+/// What a command begins with, and why no test types it.
+const NOT_RUN: [(&str, &str); 21] = [
+    ("stashgate dead-letters ", "is not there yet"),
+    (
+        "make ",
+        "runs for minutes, or for ever; that there is such a target is tested here",
+    ),
+    (
+        "cargo bench --bench ",
+        "runs for minutes; that there is such a bench is tested here",
+    ),
+    (
+        "cargo build --profile profiling",
+        "needs perf, and a process to look at",
+    ),
+    (
+        "docker ",
+        "there is no Docker engine where tests run; tests/docker_stack.rs and tests/peers_docker.rs try what can be tried without",
+    ),
+    ("cd docker", "where the compose file is"),
+    (
+        "printf '{\"message\":\"four\"}\\n' | nc ",
+        "nc is not everywhere; tests/receiver_tcp.rs writes the same bytes",
+    ),
+    (
+        "grpcurl ",
+        "is not everywhere; tests/client_ghz.rs runs ghz, which asks for reflection as grpcurl does",
+    ),
+    (
+        "tail -F app.log",
+        "does not end; tests/send_command.rs pipes",
+    ),
+    (
+        "pip install ",
+        "docs/examples/python/run.sh, which tests/client_examples.rs runs",
+    ),
+    ("python ", "docs/examples/python/run.sh"),
+    (
+        "go install ",
+        "docs/examples/go/run.sh, which tests/client_examples.rs runs",
+    ),
+    ("package=", "docs/examples/go/run.sh"),
+    ("protoc ", "docs/examples/go/run.sh"),
+    (
+        "install ",
+        "puts a new release in its place; there is one here",
+    ),
+    ("apt-get ", "changes the machine"),
+    ("journalctl ", "there is no systemd where tests run"),
+    ("df ", "shows this machine's disks"),
+    (
+        "curl -sS http://127.0.0.1:9600",
+        "there is no Logstash where tests run",
+    ),
+    (
+        "curl -sS http://elasticsearch.example.com:9200/_cluster",
+        "there is no Elasticsearch where tests run",
+    ),
+    (
+        "redis-cli -u redis://redis.example.com:6379 info",
+        "shows figures to a person",
+    ),
+];
+
+/// Blocks that are no commands and no settings, by how they begin.
+const SHOWN: [&str; 10] = [
+    // Tried by tests/redis_acl.rs.
+    "ACL SETUSER",
+    "accepted = confirmed",
+    "input ",
+    "let client",
+    "handler = ",
+    "const LogstashTransport",
+    "<appender",
+    "global(maxMessageSize",
+    "client --1-->",
+    "<data_dir>/journal/lock",
+];
+
+/// Fences of these languages are no commands: tests/logstash_samples.rs reads the filters.
+const OTHER: [&str; 2] = ["jq", "logstash"];
+
+fn is_exempt(command: &Typed) -> bool {
+    NOT_RUN
+        .iter()
+        .any(|(begin, _)| command.text.starts_with(begin))
+}
+
+/// What is typed of a section.
+fn typed(page: &str, heading: &str) -> Vec<Typed> {
+    let mut commands = section(page, heading);
+    commands.retain(|command| !is_exempt(command));
+    commands
+}
+
+#[test]
+fn every_command_of_the_pages_is_run_or_says_why_not() {
+    let mut unknown = BTreeSet::new();
+    for command in pages().iter().flat_map(|page| commands(page)) {
+        let place = format!("(\"{}\", \"{}\")", command.page, command.heading);
+        let is_run = RUNNERS.iter().any(|source| source.contains(&place));
+        if !is_run && !is_exempt(&command) {
+            unknown.insert((place, command.text));
+        }
+    }
+    assert_eq!(unknown, BTreeSet::new(), "nothing runs these");
+}
+
+#[test]
+fn every_other_block_is_settings_that_are_taken_or_is_only_shown() {
+    for page in pages() {
+        for block in blocks(&page).iter().filter(|block| !block.is_shell()) {
+            let first = block.first();
+            let is_other = OTHER.contains(&block.language.as_str());
+            if is_other || SHOWN.iter().any(|begin| first.starts_with(begin)) {
+                continue;
+            }
+            let file = tempfile::NamedTempFile::new().expect("a file");
+            fs::write(file.path(), block.lines.join("\n")).expect("written");
+            let sources = Sources {
+                file: Some(file.path().to_owned()),
+                ..Sources::default()
+            };
+            let taken = Config::load(&sources);
+            assert!(
+                taken.is_ok(),
+                "{page}: {first}: {}",
+                taken.expect_err("seen")
+            );
+        }
+    }
+}
+
+#[test]
+fn what_the_pages_tell_to_make_can_be_made() {
+    let makefile = include_str!("../Makefile");
+    let manifest = include_str!("../Cargo.toml");
+    for command in pages().iter().flat_map(|page| commands(page)) {
+        let mut words = command.text.split_whitespace();
+        match (words.next(), words.next(), words.next(), words.next()) {
+            (Some("make"), Some(target), ..) => {
+                assert!(makefile.contains(&format!("\n{target}:")), "make {target}");
+            }
+            (Some("cargo"), Some("bench"), Some("--bench"), Some(bench)) => {
+                assert!(manifest.contains(&format!("name = \"{bench}\"")), "{bench}");
+            }
+            _ => {}
+        }
+    }
+}
+
+#[test]
+fn every_subcommand_that_a_page_names_exists() {
+    let help = run(&mut stashgate(&["--help"])).out;
+    let mut named = 0;
+    for page in pages() {
+        let text = fs::read_to_string(&page).expect("a page");
+        for after in text.split("`stashgate ").skip(1) {
+            let word = after
+                .split(|c: char| !c.is_ascii_lowercase() && c != '-')
+                .next();
+            let word = word.unwrap_or_default();
+            assert!(help.contains(&format!("\n  {word} ")), "{page}: {word}");
+            named += 1;
+        }
+    }
+    assert!(named > 10, "the pages name {named}");
+}
+
+#[test]
+fn every_test_that_a_page_names_exists() {
+    let mut named = 0;
+    for page in pages() {
+        let text = fs::read_to_string(&page).expect("a page");
+        for after in text.split("`tests/").skip(1) {
+            let name = after.split('`').next().unwrap_or_default();
+            assert!(
+                fs::exists(format!("tests/{name}")).expect("seen"),
+                "{page}: {name}"
+            );
+            named += 1;
+        }
+    }
+    assert!(named > 10, "the pages name {named}");
+}
+
+/// Waits until so many events are confirmed.
+async fn confirmed(site: &Site, events: u64) {
+    let confirmed = || {
+        let status = http::get(site.setup.admin, "/api/v1/status").body;
+        let status: serde_json::Value = serde_json::from_str(&status).expect("JSON");
+        status["queues"][0]["ledger"]["confirmed"] == events
+    };
+    eventually("all is confirmed", confirmed).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_quick_start_works_as_written() {
+    let mut site = Site::start("").await;
+    fs::write(site.path("events.ndjson"), "{\"n\":1}\n{\"n\":2}\n").expect("written");
+    let commands = typed("README.md", "Quick start");
+    let said = site.type_all(&commands).await;
+    assert!(said[0].contains("\"accepted\":2"), "{said:?}");
+    assert_eq!(said[1], "{\"result\":\"ok\"}");
+    // Two and one by HTTP, and two from the file.
+    confirmed(&site, 5).await;
+    let held = said.iter().position(|said| said.starts_with("held: "));
+    assert_eq!(held, Some(said.len() - 2), "{said:?}");
+    assert_eq!(said[said.len() - 1], "nothing is held\n");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_page_for_clients_works_as_written() {
+    let mut site = Site::start("").await;
+    let lines = "{\"n\":1}\n{\"n\":2}\n{\"n\":3}\n";
+    fs::write(site.path("events.ndjson"), lines).expect("written");
+    let gzip = Typed {
+        text: "gzip events.ndjson".to_owned(),
+        ..section("docs/clients.md", "curl")[0].clone()
+    };
+    site.types(&gzip).await;
+    site.type_all(&typed("docs/clients.md", "curl")).await;
+    site.type_all(&typed("docs/clients.md", "A file or a pipe"))
+        .await;
+    confirmed(&site, 5).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_page_of_the_stack_makes_secrets_that_nobody_else_reads() {
+    let mut site = Site::start("").await;
+    let commands = typed("docker/README.md", "The whole stack");
+    site.type_all(&commands).await;
+    confirmed(&site, 1).await;
+    let secrets = fs::read_to_string(site.path(".env")).expect("written");
+    let example = include_str!("../docker/.env.example");
+    for name in example.lines().filter(|line| line.ends_with('=')) {
+        let value = secrets.lines().find_map(|line| line.strip_prefix(name));
+        assert!(value.is_some_and(|value| value.len() == 48), "{name}");
+    }
+    use std::os::unix::fs::PermissionsExt;
+    let mode = fs::metadata(site.path(".env"))
+        .expect("there")
+        .permissions()
+        .mode();
+    assert_eq!(mode & 0o777, 0o600);
+}

@@ -1,0 +1,192 @@
+//! A site on which commands of the pages are typed: a gateway, a Logstash and an
+//! Elasticsearch behind it, all on this machine. The commands are as the pages show them,
+//! but for addresses, folders and the day.
+
+#![allow(dead_code)]
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
+
+use super::beats::Beats;
+use super::elastic::Elastic;
+use super::gateway::{Gateway, PATIENCE, Setup, eventually};
+use super::http::get;
+use super::pages::Typed;
+
+/// See the module.
+pub(crate) struct Site {
+    pub(crate) setup: Setup,
+    pub(crate) logstash: Beats,
+    pub(crate) elastic: Elastic,
+    gateway: Option<Gateway>,
+    /// Where commands are typed.
+    pub(crate) folder: tempfile::TempDir,
+    /// What else is replaced in a command.
+    pub(crate) here: Vec<(&'static str, String)>,
+}
+
+impl Site {
+    /// A running gateway; `more` is added to its settings.
+    pub(crate) async fn start(more: &str) -> Self {
+        let mut site = Self::new(more).await;
+        site.start_gateway().await;
+        site
+    }
+
+    /// One whose gateway was not started yet.
+    pub(crate) async fn new(more: &str) -> Self {
+        let logstash = Beats::start().await;
+        let setup = Setup::new(logstash.address(), more);
+        let settings = fs::read_to_string(setup.config_file()).expect("written");
+        let settings = settings.replace("json_lines", "lumberjack");
+        fs::write(setup.config_file(), settings).expect("written");
+        let site = Self {
+            setup,
+            elastic: Elastic::start(logstash.shared_sink()),
+            logstash,
+            gateway: None,
+            folder: tempfile::tempdir().expect("a folder"),
+            here: Vec::new(),
+        };
+        site.make_program();
+        site
+    }
+
+    /// `stashgate` as a name that a shell finds. `send` takes its address from a flag only.
+    fn make_program(&self) {
+        let program = self.path("bin/stashgate");
+        fs::create_dir_all(self.path("bin")).expect("a folder");
+        let text = format!(
+            "#!/bin/sh\nreal={}\ncase $1 in\nsend) shift; exec $real send --to {} \"$@\" ;;\n\
+             *) exec $real \"$@\" ;;\nesac\n",
+            env!("CARGO_BIN_EXE_stashgate"),
+            self.setup.url()
+        );
+        fs::write(&program, text).expect("written");
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("set");
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    pub(crate) async fn start_gateway(&mut self) {
+        assert!(self.gateway.is_none(), "it runs");
+        self.gateway = Some(self.setup.start_and_wait().await);
+        let admin = self.setup.admin;
+        eventually("ready", || get(admin, "/readyz").status == 200).await;
+    }
+
+    pub(crate) async fn stop_gateway(&mut self) {
+        let gateway = self.gateway.take().expect("it runs");
+        assert_eq!(gateway.terminate().await, Some(0), "{}", self.setup.log());
+    }
+
+    /// Types a command; what it says. It ends with success.
+    pub(crate) async fn types(&mut self, typed: &Typed) -> String {
+        let command = self.text_here(&typed.text);
+        if let Some(wish) = command.strip_prefix("systemctl ") {
+            self.service(wish).await;
+            return String::new();
+        }
+        let (shown, output) = (command.clone(), self.shell(&command));
+        let output = tokio::task::spawn_blocking(output).await.expect("no panic");
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        let complaint = String::from_utf8_lossy(&output.stderr);
+        assert!(
+            output.status.success(),
+            "{shown}: {:?}\n{said}{complaint}\n{}",
+            output.status,
+            self.setup.log()
+        );
+        said
+    }
+
+    /// Types all of them, in order.
+    pub(crate) async fn type_all(&mut self, commands: &[Typed]) -> Vec<String> {
+        let mut said = Vec::new();
+        for command in commands {
+            said.push(self.types(command).await);
+        }
+        said
+    }
+
+    /// The stand-in for a supervisor.
+    async fn service(&mut self, wish: &str) {
+        let (verb, service) = wish.split_once(' ').expect("a service");
+        let [stops, starts] = ["stop", "start"].map(|part| verb == part || verb == "restart");
+        assert!(stops || starts, "systemctl {wish}");
+        match service {
+            "stashgate" => {
+                if stops {
+                    self.stop_gateway().await;
+                }
+                if starts {
+                    self.start_gateway().await;
+                }
+            }
+            "logstash" => {
+                if stops {
+                    self.logstash.stop(Duration::from_millis(50)).await;
+                }
+                if starts {
+                    self.logstash.start_again().await;
+                }
+            }
+            other => panic!("no service {other}"),
+        }
+    }
+
+    fn shell(&self, command: &str) -> impl FnOnce() -> Output + Send + 'static {
+        let path = std::env::var("PATH").unwrap_or_default();
+        let mut shell = Command::new("timeout");
+        shell
+            .arg(PATIENCE.as_secs().to_string())
+            .args(["bash", "-euo", "pipefail", "-c", command])
+            .current_dir(self.folder.path())
+            .env("PATH", format!("{}:{path}", self.path("bin").display()))
+            .env("STASHGATE_URL", format!("http://{}", self.setup.admin))
+            .stdin(Stdio::null());
+        move || shell.output().expect("a shell")
+    }
+
+    /// The command with the addresses and folders of this site.
+    fn text_here(&self, text: &str) -> String {
+        let Setup {
+            grpc,
+            http,
+            tcp,
+            admin,
+            ..
+        } = &self.setup;
+        let logstash = self.logstash.address().to_string();
+        let today = jiff::Timestamp::now().strftime("%Y-%m-%d").to_string();
+        let shown = |path: &Path| path.display().to_string();
+        let mut parts = vec![
+            ("127.0.0.1:7170", admin.to_string()),
+            ("127.0.0.1:7171", grpc.to_string()),
+            ("127.0.0.1:7172", http.to_string()),
+            ("127.0.0.1:7173", tcp.to_string()),
+            ("logstash.example.com:5000", logstash.clone()),
+            ("logstash.example.com:5044", logstash),
+            (
+                "elasticsearch.example.com:9200",
+                self.elastic.address.to_string(),
+            ),
+            (
+                "/etc/stashgate/stashgate.toml",
+                shown(&self.setup.config_file()),
+            ),
+            ("/var/lib/stashgate", shown(&self.setup.data_dir())),
+            ("2026-11-20", today.clone()),
+            ("2026.11.20", today.replace('-', ".")),
+        ];
+        parts.extend(self.here.iter().cloned());
+        parts.iter().fold(text.to_owned(), |text, (there, here)| {
+            text.replace(there, here)
+        })
+    }
+}
