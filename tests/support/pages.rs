@@ -60,7 +60,8 @@ pub(crate) struct Block {
 }
 
 impl Block {
-    /// Whether it is typed into a shell: any of its lines may say so.
+    /// Whether it is typed into a shell: a line of it says so. What programs print may
+    /// name commands too, with blanks before them.
     pub(crate) fn is_shell(&self) -> bool {
         self.lines.iter().any(|line| is_typed(line))
     }
@@ -76,7 +77,7 @@ impl Block {
 }
 
 fn is_typed(line: &str) -> bool {
-    let word = line.split_whitespace().next().unwrap_or_default();
+    let word = line.split(' ').next().unwrap_or_default();
     PROGRAMS.contains(&word)
 }
 
