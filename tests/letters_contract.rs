@@ -1,11 +1,17 @@
 //! The contract that every kind of store of dead letters keeps. Each rule takes a maker of
 //! empty stores; another kind joins by one more macro call at the end.
 
+mod letters_redis_support;
 mod letters_rules;
 mod letters_support;
+mod redis_support;
 
+use std::cell::Cell;
+
+use letters_redis_support::{at, store_with};
 use letters_rules::Maker;
 use letters_support::table_at;
+use redis_support::RedisServer;
 use stashgate::dead_letter::store::{Options, Store};
 
 /// One module of tests a kind of store.
@@ -75,3 +81,28 @@ impl Maker for Tables {
 }
 
 every_rule!(table, super::Tables::new());
+
+/// A Redis; each store has a database of its own there.
+struct Databases {
+    server: RedisServer,
+    made: Cell<usize>,
+}
+
+impl Databases {
+    async fn new() -> Self {
+        Self {
+            server: RedisServer::start(),
+            made: Cell::new(0),
+        }
+    }
+}
+
+impl Maker for Databases {
+    async fn make(&self, options: Options) -> Store {
+        let database = self.made.replace(self.made.get() + 1);
+        let url = format!("{}/{database}", self.server.url());
+        store_with(&at(&url), 0, options)
+    }
+}
+
+every_rule!(redis, super::Databases::new());

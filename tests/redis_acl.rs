@@ -2,14 +2,20 @@
 //! answers are lost, and nothing to the keys of others.
 
 mod journal_support;
+mod letters_redis_support;
+mod letters_support;
 mod redis_spool_support;
 mod redis_support;
 
 use deadpool_redis::redis::Value;
 use journal_support::*;
+use letters_redis_support::{refusals, store_with};
+use letters_support::{attempt, held, options as letters_options, other};
 use redis_spool_support::proxy::{Cut, Proxy};
 use redis_spool_support::{open, options};
 use redis_support::{RedisServer, ask, client};
+use stashgate::batch::{QueueName, UnixMillis};
+use stashgate::dead_letter::store::{Fate, Order, Selection, Span};
 use stashgate::spool::redis::element::Compression;
 use stashgate::spool::redis::nodes::Nodes;
 use stashgate::spool::redis::nodes::facts::Facts;
@@ -56,6 +62,42 @@ async fn the_documented_user_can_work_and_lose_answers() {
     assert_eq!(books.ledger.confirmed, books.ledger.accepted);
     spool.close().await;
     assert_eq!(server.ask::<u64>(&["LLEN", "logstash"]), 0);
+    let denied: Vec<Value> = server.ask(&["ACL", "LOG"]);
+    assert_eq!(denied, [], "something was refused on the way");
+}
+
+#[tokio::test]
+async fn the_documented_user_can_keep_dead_letters() {
+    let server = RedisServer::start();
+    let _: String = server.ask(&documented());
+    let store = store_with(&as_user(&server.url()), 0, letters_options());
+    for _ in 0..2 {
+        store.file(refusals(0..10)).await.expect("filed");
+    }
+    let others = vec![other(0, 1), attempt(1, 2)];
+    store.file(others).await.expect("filed");
+    let letters = held(&store).await;
+    let selection = Selection {
+        queue: Some(QueueName::default()),
+        ..Selection::default()
+    };
+    let span = Span {
+        from: 0,
+        to: 1 << 60,
+    };
+    let numbers = store.numbers(&selection, span, Order::NewestFirst, 5);
+    assert_eq!(numbers.await.expect("listed").len(), 5);
+    let found = store.find(&QueueName::default(), &letters[0].name).await;
+    assert_eq!(found, Ok(Some(letters[0].number)));
+    let repair = vec![(letters[0].handle(), "{}".into())];
+    assert_eq!(store.rewrite(repair).await, Ok(1));
+    let handles: Vec<_> = letters[1..3].iter().map(|l| l.handle()).collect();
+    assert_eq!(store.settle(&handles, Fate::Returned).await, Ok(2));
+    let later = UnixMillis(UnixMillis::now().0 + 31 * letters_support::DAY);
+    let restored = letters[1..3].to_vec();
+    store.restore(restored).await.expect("restored");
+    assert!(store.expire(later, 100).await.expect("expired") > 0);
+    assert_eq!(store.groups().await.expect("groups"), []);
     let denied: Vec<Value> = server.ask(&["ACL", "LOG"]);
     assert_eq!(denied, [], "something was refused on the way");
 }

@@ -11,7 +11,8 @@
 //! - [`DeadLetters`] (`inbox`) takes letters as quickly as the disk does; it is what the
 //!   other stages know.
 //! - [`filing`] brings them from there into the store, each place's at its own pace.
-//! - [`store`] keeps them sorted: by number, by id, in groups.
+//! - [`store`] keeps them sorted: by number, by id, in groups; [`moving`] brings them from
+//!   one that was used before.
 //! - [`workbench`] is what a person does with them: look, repair, return, discard,
 //!   export, import.
 //! - [`refusal`] reads what Logstash tells of events that Elasticsearch refused.
@@ -24,6 +25,7 @@ pub mod filing;
 mod inbox;
 mod kinds;
 mod letter;
+pub mod moving;
 pub mod refusal;
 mod stats;
 pub mod store;

@@ -1,8 +1,9 @@
-//! A small file in `data_dir` that remembers where in Redis batches may wait, so that
-//! a gateway whose spool is moved elsewhere does not leave them behind unseen.
+//! A small file in `data_dir` that remembers where in Redis batches may wait, and dead
+//! letters be held, so that a gateway whose spool is moved elsewhere does not leave them
+//! behind unseen.
 //!
 //! It is written before the first batch goes to Redis, and taken away by a stop that
-//! finds nothing waiting there. In between, a start with another spool is refused.
+//! finds nothing there. In between, a start with another spool is refused.
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Write};
@@ -14,8 +15,9 @@ const NAME: &str = "batches-in-redis";
 
 /// The first lines of the file, for a person who finds it.
 const EXPLANATION: &str = "\
-# Batches of this gateway may wait in the Redis below: its spool is, or was, there.
-# Delete this file only if they are sent by another gateway, or are of no more use.
+# Batches of this gateway may wait in the Redis below, and dead letters be held there:
+# its spool is, or was, there. Delete this file only if another gateway goes on with
+# them, or if they are of no more use.
 ";
 
 /// Why a start would leave batches behind.
@@ -23,7 +25,7 @@ const EXPLANATION: &str = "\
 pub enum LeftBehind {
     /// The spool was in a Redis, and is to be elsewhere.
     #[error(
-        "batches may wait in Redis at {}, where this gateway had its spool: start it with that [spool.redis] until `stashgate status` shows that nothing waits, and stop it; or, if other gateways send them, delete {}",
+        "batches may wait in Redis at {}, where this gateway had its spool, or dead letters be held there: start it with that [spool.redis] until `stashgate status` shows that nothing waits and no dead letter is held (`stashgate dead-letters export` takes them out), and stop it; or, if other gateways go on with that Redis, delete {}",
         .there.join(", "), .marker.display()
     )]
     InRedis {

@@ -54,7 +54,7 @@ pub(crate) use watch::{left_alone, too_few_replicas};
 use crate::admin;
 use crate::config::{ArchivePlace, Config, Secret};
 use crate::dead_letter::store::{Store, StoreError};
-use crate::dead_letter::{DeadLetters, filing};
+use crate::dead_letter::{DeadLetters, filing, moving};
 use crate::receiver::Intake;
 use crate::spool::Spool;
 use crate::spool::journal::OpenError;
@@ -150,6 +150,7 @@ impl Gateway {
             spool,
             letters,
             store,
+            former_store,
             watch,
         } = open(config.clone()).await?;
         let closing = CancellationToken::new();
@@ -179,6 +180,7 @@ impl Gateway {
             end,
         };
         gateway.start_receivers(receivers);
+        gateway.start_moving(former_store, &store);
         gateway.start_filing(store);
         gateway.start_sampling();
         gateway.start_watching();
@@ -240,6 +242,14 @@ impl Gateway {
             self.background.spawn(async move {
                 closing.run_until_cancelled(watch.run()).await;
             });
+        }
+    }
+
+    fn start_moving(&self, from: Option<Store>, to: &Store) {
+        if let Some(from) = from {
+            let closing = self.closing.clone();
+            self.background
+                .spawn(moving::run(from, to.clone(), closing));
         }
     }
 

@@ -17,7 +17,7 @@ use super::{StartError, redis_options};
 use crate::batch::QueueName;
 use crate::config::{ArchivePlace, Config, SpoolKind};
 use crate::dead_letter::DeadLetters;
-use crate::dead_letter::store::{self, Store, Table};
+use crate::dead_letter::store::{self, RedisStore, Replicas, Store, Table};
 use crate::spool::Spool;
 use crate::spool::journal::{self, Journal};
 use crate::spool::local_archive::LocalArchive;
@@ -33,6 +33,8 @@ pub(super) struct Opened {
     pub(super) spool: Spool,
     pub(super) letters: DeadLetters,
     pub(super) store: Store,
+    /// A store that was used before and may have letters.
+    pub(super) former_store: Option<Store>,
     /// Looks after Redis, if the spool is there.
     pub(super) watch: Option<Arc<Watch>>,
 }
@@ -42,26 +44,20 @@ pub(super) async fn open(config: Arc<Config>) -> Result<Opened, StartError> {
     let made = std::fs::create_dir_all(&folder);
     made.map_err(|error| StartError::Folder { folder, error })?;
     let letters = blocking(&config, open_letters).await?;
-    let store = blocking(&config, open_store).await?;
-    let (spool, watch) = match config.spool.kind {
-        SpoolKind::Journal => {
-            marker::set(&config, None)?;
-            (Spool::Journal(blocking(&config, open_journal).await?), None)
-        }
-        SpoolKind::Redis => {
-            let (spill, watch) = open_redis(&config).await?;
-            (Spool::Spill(spill), Some(watch))
-        }
-    };
+    if config.spool.kind == SpoolKind::Redis {
+        return open_redis(&config, letters).await;
+    }
+    marker::set(&config, None)?;
     Ok(Opened {
-        spool,
+        spool: Spool::Journal(blocking(&config, open_journal).await?),
         letters,
-        store,
-        watch,
+        store: blocking(&config, open_table).await?,
+        former_store: None,
+        watch: None,
     })
 }
 
-async fn open_redis(config: &Arc<Config>) -> Result<(Spill, Arc<Watch>), StartError> {
+async fn open_redis(config: &Arc<Config>, letters: DeadLetters) -> Result<Opened, StartError> {
     let mut options = redis_options(config);
     let nodes = Nodes::new(&options.server).map_err(|bad| StartError::Redis(bad.into()))?;
     let watch = Arc::new(Watch::new(nodes, config));
@@ -75,15 +71,30 @@ async fn open_redis(config: &Arc<Config>) -> Result<(Spill, Arc<Watch>), StartEr
         false => None,
     };
     options.local_archive = open_local_archive(config).await?;
+    let replicas = Replicas {
+        min: options.min_replicas,
+        patience: options.server.response_timeout / 2,
+    };
     let redis = Redis::open(options).await.map_err(StartError::Redis)?;
     watch.opened(redis.nodes());
+    let store = RedisStore::new(redis.nodes().clone(), replicas, store_options(config));
+    let former_store = match letters_file(config).exists() {
+        true => Some(blocking(config, open_table).await?),
+        false => None,
+    };
     let options = spill::Options {
         queues: queues(config),
         max_bytes: config.spool.max_bytes.0,
         max_in_flight_bytes: config.limits.max_in_flight_bytes.0 as usize,
         spills: config.spool.redis.spill,
     };
-    Ok((Spill::new(redis, journal, options), watch))
+    Ok(Opened {
+        spool: Spool::Spill(Spill::new(redis, journal, options)),
+        letters,
+        store: Store::Redis(store),
+        former_store,
+        watch: Some(watch),
+    })
 }
 
 /// The archive on the disk beside a Redis; one that is its place no longer is read, and
@@ -161,15 +172,21 @@ fn open_letters(config: &Config) -> Result<DeadLetters, StartError> {
     })
 }
 
-fn open_store(config: &Config) -> Result<Store, StartError> {
-    let path = config.data_dir.join("letters.redb");
-    let options = store::Options {
+fn open_table(config: &Config) -> Result<Store, StartError> {
+    let opened = Table::open(&letters_file(config), store_options(config));
+    Ok(Store::Table(opened.map_err(StartError::Store)?))
+}
+
+fn letters_file(config: &Config) -> PathBuf {
+    config.data_dir.join("letters.redb")
+}
+
+fn store_options(config: &Config) -> store::Options {
+    store::Options {
         max_bytes: config.dead_letters.max_bytes.0,
         retention_ms: config.dead_letters.retention.as_millis() as u64,
         min_free_bytes: config.spool.journal.min_free_bytes.0,
-    };
-    let opened = Table::open(&path, options);
-    Ok(Store::Table(opened.map_err(StartError::Store)?))
+    }
 }
 
 fn open_journal(config: &Config) -> Result<Journal, StartError> {

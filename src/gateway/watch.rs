@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crate::batch::QueueName;
 use crate::config::{Config, Redis};
+use crate::dead_letter::store::RedisStore;
 use crate::spool::redis::nodes::{Fault, Nodes};
 use crate::spool::redis::survey::{self, Server, Stranded};
 use crate::status::{RedisPool, RedisServer, RedisStatus};
@@ -134,10 +135,11 @@ impl Watch {
         format!("{fault}; {what}")
     }
 
-    /// Whether nothing waits in Redis, in whoever's hand it is.
+    /// Whether nothing waits in Redis, in whoever's hand it is, and no dead letter is
+    /// held there.
     pub(super) async fn is_drained(&self) -> bool {
         let unsettled = survey::unsettled(&self.nodes, &self.queues, self.redis.shards);
-        unsettled.await.is_ok_and(|batches| batches == 0)
+        unsettled.await == Ok(0) && RedisStore::held(&self.nodes).await == Ok(0)
     }
 
     pub(super) fn status(&self) -> RedisStatus {

@@ -25,6 +25,7 @@
 //! - Every change is durable when it returns, and whole or not at all.
 
 mod identity;
+mod redis;
 mod table;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -32,6 +33,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+pub use redis::{RedisStore, Replicas};
 pub use table::Table;
 
 use super::{DeadLetter, Place, Reason};
@@ -48,6 +50,8 @@ pub const LONGEST_FIELD: usize = 256;
 pub enum Store {
     /// An embedded table on the local disk.
     Table(Table),
+    /// In Redis, shared with other gateways.
+    Redis(RedisStore),
 }
 
 /// How a store works.
@@ -274,6 +278,7 @@ impl Store {
     pub async fn file(&self, letters: Vec<DeadLetter>) -> Result<Vec<Filed>, StoreError> {
         match self {
             Self::Table(table) => table.file(letters).await,
+            Self::Redis(store) => store.file(letters).await,
         }
     }
 
@@ -281,6 +286,7 @@ impl Store {
     pub async fn groups(&self) -> Result<Vec<Group>, StoreError> {
         match self {
             Self::Table(table) => table.groups().await,
+            Self::Redis(store) => store.groups().await,
         }
     }
 
@@ -294,6 +300,7 @@ impl Store {
     ) -> Result<Vec<u64>, StoreError> {
         match self {
             Self::Table(table) => table.numbers(selection, span, order, limit).await,
+            Self::Redis(store) => store.numbers(selection, span, order, limit).await,
         }
     }
 
@@ -301,6 +308,7 @@ impl Store {
     pub async fn read(&self, numbers: &[u64]) -> Result<Vec<Letter>, StoreError> {
         match self {
             Self::Table(table) => table.read(numbers).await,
+            Self::Redis(store) => store.read(numbers).await,
         }
     }
 
@@ -308,6 +316,7 @@ impl Store {
     pub async fn find(&self, queue: &QueueName, name: &str) -> Result<Option<u64>, StoreError> {
         match self {
             Self::Table(table) => table.find(queue, name).await,
+            Self::Redis(store) => store.find(queue, name).await,
         }
     }
 
@@ -316,6 +325,7 @@ impl Store {
     pub async fn settle(&self, letters: &[Handle], fate: Fate) -> Result<u64, StoreError> {
         match self {
             Self::Table(table) => table.settle(letters, fate).await,
+            Self::Redis(store) => store.settle(letters, fate).await,
         }
     }
 
@@ -324,6 +334,7 @@ impl Store {
     pub async fn rewrite(&self, events: Vec<(Handle, Bytes)>) -> Result<u64, StoreError> {
         match self {
             Self::Table(table) => table.rewrite(events).await,
+            Self::Redis(store) => store.rewrite(events).await,
         }
     }
 
@@ -332,6 +343,7 @@ impl Store {
     pub async fn restore(&self, letters: Vec<Letter>) -> Result<Vec<Filed>, StoreError> {
         match self {
             Self::Table(table) => table.restore(letters).await,
+            Self::Redis(store) => store.restore(letters).await,
         }
     }
 
@@ -340,6 +352,7 @@ impl Store {
     pub async fn expire(&self, now: UnixMillis, limit: usize) -> Result<u64, StoreError> {
         match self {
             Self::Table(table) => table.expire(now, limit).await,
+            Self::Redis(store) => store.expire(now, limit).await,
         }
     }
 
@@ -347,6 +360,7 @@ impl Store {
     pub fn summary(&self) -> Summary {
         match self {
             Self::Table(table) => table.summary(),
+            Self::Redis(store) => store.summary(),
         }
     }
 }

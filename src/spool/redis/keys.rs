@@ -20,6 +20,9 @@ use super::archive::Day;
 /// The set of all lists that were ever used, to find data that nobody sends.
 pub(super) const QUEUES: &str = "stashgate:queues";
 
+/// The slot of what all gateways keep beside the queues.
+pub(crate) const BESIDE: &str = "{stashgate}";
+
 /// See the module.
 #[derive(Debug, Clone)]
 pub(super) struct Keys {

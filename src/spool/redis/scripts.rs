@@ -1,35 +1,15 @@
 //! The scripts, each atomic: what they do stands in `scripts/*.lua`.
-//!
-//! They are sent by their hash. A Redis that has forgotten them says so and has done
-//! nothing; then they are loaded, and the call is sent again.
 
-use std::sync::Mutex;
-use std::time::Instant;
-
-use deadpool_redis::redis::{Cmd, FromRedisValue, ToRedisArgs, Value, cmd, from_redis_value};
+use deadpool_redis::redis::{ToRedisArgs, Value, from_redis_value};
 
 use super::books::Books;
 use super::nodes::{Conn, Fault};
-use crate::metrics;
+use super::script::Script;
 
 const COMMON: &str = include_str!("scripts/common.lua");
 
-/// One of the scripts.
-#[derive(Debug)]
-pub(super) struct Script {
-    /// For the metrics.
-    name: &'static str,
-    body: &'static str,
-    /// As Redis calls it, once a server was asked.
-    hash: Mutex<Option<String>>,
-}
-
 const fn script(name: &'static str, body: &'static str) -> Script {
-    Script {
-        name,
-        body,
-        hash: Mutex::new(None),
-    }
+    Script::new(name, COMMON, body)
 }
 
 pub(super) static REGISTER: Script = script("register", include_str!("scripts/register.lua"));
@@ -69,38 +49,6 @@ pub(super) enum Word {
 }
 
 impl Script {
-    /// Runs it with `keys` and `args`.
-    pub(super) async fn run<T: FromRedisValue>(
-        &'static self,
-        conn: &mut Conn,
-        keys: &[&str],
-        args: impl ToRedisArgs,
-    ) -> Result<T, Fault> {
-        let begun = Instant::now();
-        let answer = self.run_known(conn, keys, &args).await;
-        metrics::redis_took(self.name, begun.elapsed());
-        answer
-    }
-
-    async fn run_known<T: FromRedisValue>(
-        &'static self,
-        conn: &mut Conn,
-        keys: &[&str],
-        args: &impl ToRedisArgs,
-    ) -> Result<T, Fault> {
-        let hash = match self.known() {
-            Some(hash) => hash,
-            None => self.load(conn).await?,
-        };
-        match conn.call(&call(&hash, keys, args)).await {
-            Err(Fault::NoScript(_)) => {
-                let hash = self.load(conn).await?;
-                conn.call(&call(&hash, keys, args)).await
-            }
-            answered => answered,
-        }
-    }
-
     /// Runs one that answers about a holder.
     pub(super) async fn ask(
         &'static self,
@@ -111,28 +59,6 @@ impl Script {
         let answer = self.run::<Vec<Value>>(conn, keys, args).await?;
         read(answer).ok_or_else(|| Fault::Lost("a script's answer makes no sense".to_owned()))
     }
-
-    fn known(&self) -> Option<String> {
-        self.lock().clone()
-    }
-
-    async fn load(&self, conn: &mut Conn) -> Result<String, Fault> {
-        let body = format!("{COMMON}\n{}", self.body);
-        let hash: String = conn.call(cmd("SCRIPT").arg("LOAD").arg(body)).await?;
-        *self.lock() = Some(hash.clone());
-        Ok(hash)
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, Option<String>> {
-        let hash = self.hash.lock();
-        hash.unwrap_or_else(std::sync::PoisonError::into_inner)
-    }
-}
-
-fn call(hash: &str, keys: &[&str], args: &impl ToRedisArgs) -> Cmd {
-    let mut call = cmd("EVALSHA");
-    call.arg(hash).arg(keys.len()).arg(keys).arg(args);
-    call
 }
 
 fn read(answer: Vec<Value>) -> Option<Answer> {

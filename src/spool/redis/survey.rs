@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use deadpool_redis::redis::{Cmd, cmd};
 
-use super::keys::{self, Keys, QUEUES};
+use super::keys::{self, BESIDE, Keys, QUEUES};
 use super::nodes::facts::Facts;
 use super::nodes::{Conn, Fault, Nodes};
 use crate::batch::QueueName;
@@ -29,20 +29,21 @@ pub struct Stranded {
     pub batches: u64,
 }
 
-/// The masters of the lists of `queues`, each once.
+/// The masters of the lists of `queues`, and of what is kept beside them, each once.
 pub async fn servers(
     nodes: &Nodes,
     queues: &[QueueName],
     shards: usize,
 ) -> Result<Vec<Server>, Fault> {
     let mut found = BTreeMap::new();
-    for queue in queues {
-        for list in keys::lists(queue.as_str(), shards) {
-            let mut conn = nodes.connect(&list).await?;
-            if !found.contains_key(conn.address()) {
-                let server = server(&mut conn).await?;
-                found.insert(conn.address().clone(), server);
-            }
+    let lists = queues
+        .iter()
+        .flat_map(|queue| keys::lists(queue.as_str(), shards));
+    for list in lists.chain([BESIDE.to_owned()]) {
+        let mut conn = nodes.connect(&list).await?;
+        if !found.contains_key(conn.address()) {
+            let server = server(&mut conn).await?;
+            found.insert(conn.address().clone(), server);
         }
     }
     Ok(found.into_values().collect())

@@ -1,0 +1,2 @@
+-- Only looks.
+return { glance(), 0 }
