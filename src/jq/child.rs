@@ -11,9 +11,11 @@ use super::text;
 
 /// Serves the gateway on standard input and output until it hangs up.
 pub fn serve() -> io::Result<()> {
-    cage::shut()?;
     let mut input = BufReader::new(io::stdin().lock());
     let mut output = io::stdout().lock();
+    if let Err(error) = cage::shut() {
+        return answer(&mut output, Kind::Broken, error.to_string().as_bytes());
+    }
     let (kind, body) = frame::read(&mut input)?;
     let Some((task, expression)) = Task::read(kind, &body) else {
         return Err(invalid("no expression"));

@@ -4,7 +4,7 @@
 //! ```text
 //! gateway                       child
 //! Keep | Rewrite        ->
-//!                       <-      Ready | Refused
+//!                       <-      Ready | Refused | Broken
 //! Original?, Event      ->
 //!                       <-      Kept | Dropped | Changed | Same | Failed
 //! ```
@@ -33,6 +33,8 @@ pub(super) enum Kind {
     Ready,
     /// The expression is wrong; why.
     Refused,
+    /// The child cannot work here; why.
+    Broken,
     /// The event is kept.
     Kept,
     /// The event is dropped.
@@ -46,13 +48,14 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 12] = [
         Self::Keep,
         Self::Rewrite,
         Self::Original,
         Self::Event,
         Self::Ready,
         Self::Refused,
+        Self::Broken,
         Self::Kept,
         Self::Dropped,
         Self::Changed,

@@ -72,9 +72,17 @@ pub enum JqError {
     #[error("{0}")]
     Expression(String),
     /// Too many events took too long or ended the child.
-    #[error("{0}")]
-    TooSlow(String),
-    /// The child process could not be started, or speaks nonsense.
+    #[error(
+        "the expression {why}, and so on {} events; nothing of this was used. \
+         Make it cheaper, or leave these events out", lost.len()
+    )]
+    TooSlow {
+        /// What it did to the last of them.
+        why: String,
+        /// The events' places in the call.
+        lost: Vec<usize>,
+    },
+    /// The child process cannot be started or shut in, or speaks nonsense.
     #[error("cannot run jq expressions: {0}")]
     Child(#[from] std::io::Error),
 }

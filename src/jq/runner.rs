@@ -105,7 +105,7 @@ impl Runner {
     /// Brings all items to children: to a new one behind each that was lost.
     async fn run(&self, call: &Call, items: &[Item<'_>]) -> Result<Vec<Answer>, JqError> {
         let mut answers = Vec::with_capacity(items.len());
-        let mut lost = 0;
+        let mut lost = Vec::new();
         loop {
             let permit = Arc::clone(&self.children).acquire_owned().await;
             let permit = permit.map_err(io::Error::other)?;
@@ -119,12 +119,9 @@ impl Runner {
             let Some(why) = why else {
                 return Ok(answers);
             };
-            lost += 1;
-            if lost > MOST_LOST {
-                return Err(JqError::TooSlow(format!(
-                    "the expression failed hard on {lost} events, the last time since it {why}; \
-                     nothing of this call is used. Make it cheaper, or leave these events out"
-                )));
+            lost.push(answers.len());
+            if lost.len() > MOST_LOST {
+                return Err(JqError::TooSlow { why, lost });
             }
             answers.push(Answer::Failed(format!("the expression {why}")));
         }
@@ -234,16 +231,15 @@ impl Call {
         match output.receive(MAX_WORDS_BYTES, START_LIMIT).await {
             Ok((Kind::Ready, _)) => Ok(()),
             Ok((Kind::Refused, why)) => Err(JqError::Expression(words(why))),
+            Ok((Kind::Broken, why)) => Err(io::Error::other(words(why)).into()),
             Ok(_) => Err(out_of_turn()),
             Err(Silence::TooLong) => {
                 let seconds = START_LIMIT.as_secs();
                 Err(io::Error::other(format!("no child was ready within {seconds} s")).into())
             }
-            Err(Silence::Ended) => {
-                let why = "the child ended before it had compiled the expression; \
-                     a very deeply nested one does that";
-                Err(io::Error::other(why).into())
-            }
+            Err(Silence::Ended) => Err(JqError::Expression(
+                "the expression is nested so deeply that it ended the process that read it".into(),
+            )),
             Err(Silence::Nonsense(error)) => Err(error.into()),
         }
     }

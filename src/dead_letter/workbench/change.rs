@@ -4,7 +4,7 @@ use bytes::Bytes;
 use serde_json::value::RawValue;
 
 use super::walk::Walk;
-use super::{Failure, Question, Report, Sample, WorkError, Workbench};
+use super::{Failure, Question, Report, Sample, WorkError, Workbench, not_run};
 use crate::dead_letter::store::{Fate, Handle, Letter, Order};
 use crate::jq::Rewritten;
 
@@ -27,7 +27,8 @@ impl Workbench {
         });
         let events: Vec<_> = events.collect();
         let longest = self.settings.limits.max_event_bytes;
-        let rewritten = self.jq.rewrite(expression, &events, longest).await?;
+        let rewritten = self.jq.rewrite(expression, &events, longest).await;
+        let rewritten = rewritten.map_err(|error| not_run(error, &letters))?;
         let mut repaired = Vec::new();
         for (letter, rewritten) in letters.iter().zip(rewritten) {
             match rewritten {

@@ -88,11 +88,21 @@ impl From<StoreError> for WorkError {
     }
 }
 
+/// Why an expression was not run over `letters`.
+fn not_run(error: JqError, letters: &[Letter]) -> WorkError {
+    let JqError::TooSlow { lost, .. } = &error else {
+        return error.into();
+    };
+    let lost = lost.iter().filter_map(|at| letters.get(*at));
+    let names: Vec<_> = lost.map(|letter| letter.name.as_str()).collect();
+    WorkError::Bad(format!("{error}: {}", names.join(", ")))
+}
+
 impl From<JqError> for WorkError {
     fn from(error: JqError) -> Self {
         match error {
             JqError::Child(_) => Self::Unavailable(error.to_string()),
-            JqError::Expression(_) | JqError::TooSlow(_) => Self::Bad(error.to_string()),
+            JqError::Expression(_) | JqError::TooSlow { .. } => Self::Bad(error.to_string()),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Cursor, Filter, WorkError, Workbench};
+use super::{Cursor, Filter, WorkError, Workbench, not_run};
 use crate::batch::QueueName;
 use crate::dead_letter::store::{Letter, Order, Selection, Span};
 use crate::jq::Verdict;
@@ -150,7 +150,8 @@ impl Workbench {
             return Ok(letters);
         };
         let events: Vec<_> = letters.iter().map(|l| l.letter.event.clone()).collect();
-        let verdicts = self.jq.keep(condition, &events).await?.into_iter();
+        let verdicts = self.jq.keep(condition, &events).await;
+        let verdicts = verdicts.map_err(|error| not_run(error, &letters))?;
         let kept = letters.into_iter().zip(verdicts);
         let kept = kept.filter(|(_, verdict)| *verdict == Verdict::Keep);
         Ok(kept.map(|(letter, _)| letter).collect())
