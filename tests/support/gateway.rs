@@ -166,6 +166,16 @@ impl Gateway {
         }
     }
 
+    /// Whether it runs a child process.
+    pub(crate) fn has_child(&self) -> bool {
+        let tasks = format!("/proc/{}/task", self.0.id());
+        let tasks = std::fs::read_dir(tasks).into_iter().flatten().flatten();
+        let children = |task: std::fs::DirEntry| {
+            std::fs::read_to_string(task.path().join("children")).unwrap_or_default()
+        };
+        tasks.map(children).any(|children| !children.is_empty())
+    }
+
     pub(crate) fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.0), signal).expect("it runs");
     }
