@@ -124,3 +124,28 @@ async fn a_store_of_dead_letters_that_failed_is_seen_everywhere() {
     assert_eq!(status["state"], "poisoned");
     assert_eq!(status["dead_letters"]["places"][0]["place"], "door");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn dead_letters_that_are_soon_thrown_away_are_seen_everywhere() {
+    let settings = "[dead_letters]\nretention = \"2d\"";
+    let setup = Setup::new(Logstash::start().await.address(), settings);
+    let _gateway = setup.start_and_wait().await;
+    post(setup.http, "not JSON\n");
+    let expiring = "stashgate_dead_letters_expiring_events 1";
+    let mut scrape = String::new();
+    eventually("it is filed", || {
+        scrape = get(setup.admin, "/metrics").body;
+        scrape.lines().any(|line| line == expiring)
+    })
+    .await;
+    for line in [
+        "stashgate_dead_letters_reason_events{reason=\"invalid_json\"} 1",
+        "stashgate_dead_letters_trouble 0",
+    ] {
+        assert!(scrape.lines().any(|l| l == line), "no {line} in\n{scrape}");
+    }
+    let status = setup.status().await;
+    let warnings = status["warnings"].to_string();
+    let warning = "1 dead letters are thrown away within three days";
+    assert!(warnings.contains(warning), "{warnings}");
+}

@@ -8,7 +8,7 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use super::text::{Kind, Text};
 use super::{process, redis};
 use crate::metrics::describe;
-use crate::status::{PlaceStats, QueueStatus, State, Status};
+use crate::status::{DeadLetterStats, PlaceStats, QueueStatus, State, Status};
 
 /// Seconds, from a sync on a fast disk to a stretch that a slow Logstash holds.
 const SHORT: [f64; 16] = [
@@ -162,6 +162,34 @@ const QUEUE_GAUGES: &[QueueGauge] = &[
     ),
 ];
 
+/// What concerns the dead letters of all sources.
+fn write_store(text: &mut Text, letters: Option<&DeadLetterStats>) {
+    let Some(letters) = letters else { return };
+    let name = "stashgate_dead_letters_unfiled_events";
+    text.metric(name, Kind::Gauge, "Dead letters that cannot be listed yet.");
+    text.value(name, &[], letters.unfiled);
+
+    let name = "stashgate_dead_letters_expiring_events";
+    let help = "Dead letters that are thrown away within three days.";
+    text.metric(name, Kind::Gauge, help);
+    text.value(name, &[], letters.expiring);
+
+    let name = "stashgate_dead_letters_trouble";
+    let help = "1 while the store of dead letters cannot be used.";
+    text.metric(name, Kind::Gauge, help);
+    text.value(name, &[], u8::from(letters.trouble.is_some()));
+
+    let name = "stashgate_dead_letters_reason_events";
+    text.metric(
+        name,
+        Kind::Gauge,
+        "Dead letters that can be listed, by reason.",
+    );
+    for (reason, events) in &letters.reasons {
+        text.value(name, &[("reason", reason)], *events);
+    }
+}
+
 /// A gauge of each group of sources of dead letters.
 struct PlaceGauge {
     name: &'static str,
@@ -182,7 +210,7 @@ const PLACE_GAUGES: &[PlaceGauge] = &[
     },
     PlaceGauge {
         name: "stashgate_dead_letters_full",
-        help: "1 while dead letters are not kept for want of room.",
+        help: "1 while the store or the inbox of dead letters has no room for more.",
         value: |place| i64::from(place.full),
     },
     PlaceGauge {
@@ -278,6 +306,7 @@ fn write_endpoints(text: &mut Text, status: &Status) {
 }
 
 fn write_dead_letters(text: &mut Text, status: &Status) {
+    write_store(text, status.dead_letters.as_ref());
     let places = status.dead_letters.iter().flat_map(|l| &l.places);
     let places: Vec<&PlaceStats> = places.collect();
     for gauge in PLACE_GAUGES {

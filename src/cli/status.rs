@@ -109,7 +109,10 @@ fn write_letters(out: &mut String, letters: &DeadLetterStats) -> std::fmt::Resul
         writeln!(out, "; unaccounted: {}", place.unaccounted)?;
     }
     if letters.full {
-        writeln!(out, "  FULL        more are not kept")?;
+        writeln!(
+            out,
+            "  FULL        return, export or discard some, or raise dead_letters.max_bytes"
+        )?;
     }
     if let Some(trouble) = &letters.trouble {
         let unfiled = thousands(letters.unfiled);
@@ -259,6 +262,8 @@ fn age(since: UnixMillis, status: &Answer) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
     use crate::status::PlaceStats;
 
@@ -271,6 +276,7 @@ mod tests {
             poisoned: Some("sync: Input/output error".into()),
             unfiled: 0,
             expiring: 0,
+            reasons: BTreeMap::new(),
             trouble: None,
             places: vec![PlaceStats {
                 place: "door".into(),
@@ -291,7 +297,7 @@ mod tests {
         write_letters(&mut text, &letters).expect("a string takes all");
         for line in [
             "  door        received 4 = held 2 + quarantined 1; unaccounted: 1",
-            "  FULL        more are not kept",
+            "  FULL        return, export or discard some, or raise dead_letters.max_bytes",
             "  POISONED    sync: Input/output error; restart when the disk is well",
         ] {
             assert!(text.lines().any(|l| l == line), "no {line:?} in\n{text}");

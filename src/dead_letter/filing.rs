@@ -37,7 +37,7 @@ pub async fn run(letters: DeadLetters, store: Store, closing: CancellationToken)
         complaints: Complaints::default(),
     });
     let filing = async {
-        let [door, forwarder, logstash] = places.map(Filing::run);
+        let [door, forwarder, logstash] = places.map(|filing| Box::pin(filing.run()));
         tokio::join!(door, forwarder, logstash, expire(&store));
     };
     closing.run_until_cancelled(filing).await;
@@ -68,8 +68,12 @@ impl Filing {
                 Err(error) => self.wait(&error).await,
             }
         };
+        let count = letters.len();
         while !letters.is_empty() {
-            match file_some(&self.store, &mut letters).await {
+            let filed = file_some(&self.store, &mut letters).await;
+            let done = count - letters.len();
+            self.letters.set_progress(self.place, done as u64);
+            match filed {
                 Ok(true) => {
                     if self.complaints.recovered().is_some() {
                         tracing::info!(place = self.place.as_str(), "dead letters are filed again");
@@ -84,6 +88,7 @@ impl Filing {
                 Err(error) => self.wait(&error.to_string()).await,
             }
         }
+        self.letters.set_progress(self.place, 0);
         if let Err(error) = lease.ack(0).await {
             tracing::error!(%error, "filed dead letters stay in the inbox; they are filed again");
         }

@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::letter;
@@ -42,6 +43,8 @@ pub enum KeepError {
 #[derive(Debug, Clone)]
 pub struct DeadLetters {
     spool: Spool,
+    /// How many letters of the record that is being filed are in the store, by place.
+    progress: Arc<[AtomicU64; Place::ALL.len()]>,
 }
 
 impl DeadLetters {
@@ -72,6 +75,7 @@ impl DeadLetters {
         };
         Ok(Self {
             spool: Spool::Journal(Journal::open_with(options, files)?),
+            progress: Arc::default(),
         })
     }
 
@@ -114,6 +118,16 @@ impl DeadLetters {
     /// record of them.
     pub(super) async fn lease(&self, place: Place) -> Result<Lease, LeaseError> {
         self.spool.lease(&queue(place)).await
+    }
+
+    /// So many letters of the record of `place` that is leased are in the store.
+    pub(super) fn set_progress(&self, place: Place, filed: u64) {
+        self.progress[place as usize].store(filed, Ordering::Relaxed);
+    }
+
+    /// See [`DeadLetters::set_progress`].
+    pub(super) fn progress(&self, place: Place) -> u64 {
+        self.progress[place as usize].load(Ordering::Relaxed)
     }
 
     /// What waits to be filed.

@@ -1,9 +1,11 @@
 //! What is held, as status and metrics show it.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
-use super::DeadLetters;
 use super::store::{Books, Store, Summary};
+use super::{DeadLetters, Place};
 use crate::spool::QueueStats;
 
 /// What is held, as of now.
@@ -17,6 +19,8 @@ pub struct DeadLetterStats {
     pub unfiled: u64,
     /// Letters that will be past their retention within three days.
     pub expiring: u64,
+    /// Of those that are sorted in, letters for each reason.
+    pub reasons: BTreeMap<String, u64>,
     /// Whether the budget of a place is used up.
     pub full: bool,
     /// Why nothing more is taken until a restart.
@@ -51,7 +55,8 @@ pub struct PlaceStats {
     pub unaccounted: i64,
     /// Length of the letters held, in bytes.
     pub bytes: u64,
-    /// Whether its budget is used up.
+    /// Whether its budget is used up: the store's, so that letters wait in the inbox, or
+    /// the inbox's, so that no more are kept.
     pub full: bool,
     /// Why it takes nothing more until a restart.
     pub poisoned: Option<String>,
@@ -61,13 +66,25 @@ impl DeadLetterStats {
     /// What inbox and store hold now.
     pub fn of(letters: &DeadLetters, store: Option<&Store>) -> Self {
         let summary = store.map(Store::summary).unwrap_or_default();
-        let waiting = letters.waiting();
-        let unfiled = waiting.iter().map(|(_, stats)| unfiled(stats)).sum();
-        let places = waiting.into_iter().map(|(place, stats)| {
-            let held = summary.places.get(&place).cloned().unwrap_or_default();
-            PlaceStats::of(place.as_str(), stats, &held)
-        });
+        let waiting = letters.waiting().into_iter();
+        let waiting: Vec<_> = waiting
+            .map(|(place, stats)| {
+                let unfiled = stats.waiting_events + stats.leased_events;
+                (
+                    place,
+                    unfiled.saturating_sub(letters.progress(place)),
+                    stats,
+                )
+            })
+            .collect();
+        let unfiled = waiting.iter().map(|(_, unfiled, _)| unfiled).sum();
+        let places = waiting
+            .into_iter()
+            .map(|(place, unfiled, stats)| PlaceStats::of(place, stats, unfiled, &summary));
         let places: Vec<_> = places.collect();
+        let reasons = summary.reasons.iter();
+        let reasons = reasons.map(|(reason, events)| (reason.as_str().to_owned(), *events));
+        let reasons = reasons.collect();
         let Summary {
             trouble, expiring, ..
         } = summary;
@@ -76,6 +93,7 @@ impl DeadLetterStats {
             bytes: places.iter().map(|place| place.bytes).sum(),
             unfiled,
             expiring,
+            reasons,
             full: places.iter().any(|place| place.full),
             poisoned: places.iter().find_map(|place| place.poisoned.clone()),
             trouble,
@@ -85,12 +103,13 @@ impl DeadLetterStats {
 }
 
 impl PlaceStats {
-    fn of(place: &str, inbox: QueueStats, filed: &Books) -> Self {
+    fn of(place: Place, inbox: QueueStats, unfiled: u64, store: &Summary) -> Self {
         let quarantined = inbox.ledger.quarantined;
+        let filed: Books = store.places.get(&place).copied().unwrap_or_default();
         Self {
-            place: place.to_owned(),
-            received: filed.received + unfiled(&inbox) + quarantined,
-            held: filed.held + unfiled(&inbox),
+            place: place.as_str().to_owned(),
+            received: filed.received + unfiled + quarantined,
+            held: filed.held + unfiled,
             returned: filed.returned,
             sent_elsewhere: filed.sent_elsewhere,
             discarded: filed.discarded,
@@ -98,12 +117,8 @@ impl PlaceStats {
             quarantined,
             unaccounted: inbox.unaccounted_events() + filed.unaccounted(),
             bytes: inbox.waiting_bytes + filed.bytes,
-            full: inbox.full.is_some(),
+            full: inbox.full.is_some() || store.full.contains(&place),
             poisoned: inbox.poisoned,
         }
     }
-}
-
-fn unfiled(inbox: &QueueStats) -> u64 {
-    inbox.waiting_events + inbox.leased_events
 }

@@ -280,7 +280,11 @@ fn alarms(queues: &[QueueStatus], letters: Option<&DeadLetterStats>) -> Vec<Stri
             queue.stats.queue
         ))
     });
-    let first: Vec<String> = no_spill.chain(no_archive).collect();
+    let letters_in = letters.into_iter();
+    let first = no_spill
+        .chain(no_archive)
+        .chain(letters_in.flat_map(of_letters));
+    let first: Vec<String> = first.collect();
     let queues = queues.iter().map(|queue| {
         (
             format!("queue {}", queue.stats.queue),
@@ -296,6 +300,30 @@ fn alarms(queues: &[QueueStatus], letters: Option<&DeadLetterStats>) -> Vec<Stri
         )
     });
     first.into_iter().chain(wrong).collect()
+}
+
+/// What needs a person who looks after the dead letters.
+fn of_letters(letters: &DeadLetterStats) -> impl Iterator<Item = String> {
+    let trouble = letters.trouble.as_ref();
+    let trouble = trouble.map(|why| {
+        format!("dead letters cannot be sorted in, and wait where they cannot be listed: {why}")
+    });
+    let expiring = (letters.expiring > 0).then(|| {
+        format!(
+            "{} dead letters are thrown away within three days, when dead_letters.retention is \
+             over: return, export or discard them (stashgate dead-letters groups)",
+            letters.expiring
+        )
+    });
+    let full = letters.places.iter().filter(|place| place.full);
+    let full = full.map(|place| {
+        format!(
+            "dead letters ({}): there is no room for more: return, export or discard some, or \
+             raise dead_letters.max_bytes",
+            place.place
+        )
+    });
+    trouble.into_iter().chain(expiring).chain(full)
 }
 
 /// A host's addresses; the host itself while it has none.
