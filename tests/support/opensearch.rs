@@ -164,15 +164,21 @@ impl Engine {
         answer["count"].as_u64().unwrap_or(0)
     }
 
-    /// How many different values the field `n` has in the indices of this name: the
-    /// events' numbers, so that a document more than events shows.
-    pub(crate) async fn distinct(self, index: &str) -> u64 {
-        let wanted = json!({"size": 0, "aggs": {"n": {"cardinality":
-            {"field": "n", "precision_threshold": 40_000}}}});
+    /// The field `n` over the indices of this name: how many have it, the sum, and the
+    /// sum of the squares. A number that is missing or there twice shows.
+    pub(crate) async fn numbers(self, index: &str) -> [f64; 3] {
+        let wanted = json!({"size": 0, "aggs": {"n": {"extended_stats": {"field": "n"}}}});
         let path = format!("/{index}/_search");
         let answer = self.call("POST", &path, &wanted).await;
-        answer["aggregations"]["n"]["value"].as_u64().unwrap_or(0)
+        let found = &answer["aggregations"]["n"];
+        ["count", "sum", "sum_of_squares"].map(|name| found[name].as_f64().unwrap_or(0.0))
     }
+}
+
+/// What [`Engine::numbers`] is for each number below `n` once.
+pub(crate) fn each_below(n: u64) -> [f64; 3] {
+    let (sum, squares) = (n * (n - 1) / 2, n * (n - 1) * (2 * n - 1) / 6);
+    [n as f64, sum as f64, squares as f64]
 }
 
 /// The newest Java here, and its release. `None`, with a message: there is none.
