@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use stashgate::batch::{Batch, BatchId, UnixMillis};
-use stashgate::event::{Limits, Stamper, ndjson};
+use stashgate::event::{Limits, Stamper, attempt, ndjson, own_id, rename_lone_line};
 use stashgate::record::{Header, Place, decode_header, encode_header};
 
 const ACCEPTED_AT: &str = r#""accepted_at":"2026-11-21T20:53:00.120Z""#;
@@ -58,6 +58,26 @@ fn a_plain_event_gets_id_and_time() {
             format!(r#"{{"@metadata":{{"_id":"{second}",{ACCEPTED_AT}}}, "b" : 2 }}"#),
         ]
     );
+}
+
+/// As it goes out over json_lines and http, and over lumberjack, which renames a `line`.
+#[test]
+fn a_returned_event_keeps_its_id_and_attempt_on_every_way_out() {
+    let returned = r#"{"@metadata":{"_id":"own","attempt":2},"line":1,"a":1}"#;
+    let dated = r#"{"@metadata":{"_id":"own","attempt":2},"@timestamp":"t","line":1}"#;
+    for event_id in [true, false] {
+        for sent in stamped(&format!("{returned}\n{dated}\n"), event_id) {
+            let mut window = format!("{sent}\n").into_bytes();
+            rename_lone_line(&mut window, 0);
+            for sent in [sent.as_bytes(), &window] {
+                assert_eq!(attempt(sent), 2);
+                assert_eq!(own_id(sent).as_deref(), Some("own"));
+                let event: serde_json::Value = serde_json::from_slice(sent).expect("JSON");
+                assert_eq!(event["@metadata"]["attempt"], 2);
+            }
+        }
+    }
+    assert_eq!(attempt(stamped("{}\n", true)[0].as_bytes()), 1);
 }
 
 #[test]

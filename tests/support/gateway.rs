@@ -176,6 +176,11 @@ impl Gateway {
         tasks.map(children).any(|children| !children.is_empty())
     }
 
+    /// Its process.
+    pub(crate) fn id(&self) -> u32 {
+        self.0.id()
+    }
+
     pub(crate) fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.0), signal).expect("it runs");
     }

@@ -83,7 +83,7 @@ pub fn letter(
     let verdict = told.verdict(&detached.rest);
     Ok(DeadLetter {
         queue: told
-            .text("queue")
+            .resolved("queue")
             .and_then(|name| queue_named(&name))
             .unwrap_or_else(|| queue.clone()),
         id: told.id(),
@@ -105,8 +105,7 @@ struct Told<'a> {
 
 impl Told<'_> {
     /// The member as text: a string's characters, anything else as it is written.
-    /// Nothing if it is not there, `null`, empty, or a reference that Logstash could not
-    /// resolve and left as it was (`%{[@metadata][_id]}`).
+    /// Nothing if it is not there, `null` or empty.
     fn text(&self, name: &str) -> Option<String> {
         let value = event::member(self.mark, name)?;
         let value = std::str::from_utf8(value).ok()?;
@@ -114,12 +113,18 @@ impl Told<'_> {
             true => inspect::string(value, 0)?.0,
             false => value.to_owned(),
         };
-        let nothing = text.is_empty() || value == "null" || text.starts_with("%{");
+        let nothing = text.is_empty() || value == "null";
         (!nothing).then_some(text)
     }
 
+    /// The same, but nothing if it is a reference that Logstash could not resolve and
+    /// left as it was: `%{[@metadata][_id]}`.
+    fn resolved(&self, name: &str) -> Option<String> {
+        self.text(name).filter(|text| !text.starts_with("%{"))
+    }
+
     fn id(&self) -> Option<String> {
-        self.text("id").filter(|id| id.len() <= MAX_ID_BYTES)
+        self.resolved("id").filter(|id| id.len() <= MAX_ID_BYTES)
     }
 
     /// From 1; a number, or its digits in a string.

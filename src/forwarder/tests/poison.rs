@@ -22,6 +22,21 @@ async fn a_poison_event_ends_as_the_only_dead_letter() {
     assert_eq!(logstash.sink().missing(0..220), [107]);
 }
 
+/// What was returned from the dead letters has its id and its attempt in itself.
+#[tokio::test]
+async fn a_returned_event_that_is_poison_again_is_a_letter_of_that_attempt() {
+    let logstash = Logstash::start_with(Script::ResetOn(POISON), Arc::default()).await;
+    let mut queue = Queue::to(&[logstash.address()]).started();
+    let returned =
+        format!("{{\"@metadata\":{{\"_id\":\"own-7\",\"attempt\":2}},\"text\":\"{POISON}\"}}\n");
+    queue.put_payload(returned, 1).await;
+    queue.put(1, 10).await;
+    let stats = queue.settled().await;
+    assert_eq!((stats.ledger.confirmed, stats.ledger.dead_letters), (10, 1));
+    assert!(queue.letters_say("\"attempt\":2"));
+    assert!(queue.letters_say("\"id\":\"own-7\""));
+}
+
 #[tokio::test]
 async fn a_poison_event_that_is_a_whole_batch_ends_as_a_dead_letter() {
     let logstash = Logstash::start_with(Script::ResetOn(POISON), Arc::default()).await;
