@@ -30,7 +30,7 @@ use recipe::Site;
 use stashgate::config::{Config, Sources};
 
 /// Where commands are run by `section("PAGE", "HEADING")`.
-const RUNNERS: [&str; 1] = [include_str!("docs.rs")];
+const RUNNERS: [&str; 2] = [include_str!("docs.rs"), include_str!("operations.rs")];
 
 /// What a command begins with, and why no test types it.
 const NOT_RUN: [(&str, &str); 25] = [

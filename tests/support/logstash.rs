@@ -97,6 +97,13 @@ impl Sink {
         self.seen().order.clone()
     }
 
+    /// The id of an event that was processed.
+    #[allow(dead_code)]
+    pub(crate) fn id(&self, n: u64) -> String {
+        let seen = self.seen();
+        seen.ids[&n].trim_matches('"').to_owned()
+    }
+
     /// How many different events there were.
     pub(crate) fn distinct(&self) -> u64 {
         self.seen().ids.len() as u64

@@ -124,6 +124,16 @@ pub(crate) fn blocks(page: &str) -> Vec<Block> {
         }
         after_blank = line.is_empty() || !inside.is_empty();
         if !inside.is_empty() {
+            let common = inside.iter().filter(|line| !line.trim().is_empty());
+            let common = common
+                .map(|line| line.len() - line.trim_start().len())
+                .min();
+            let dedent = |line: &String| {
+                line.get(common.unwrap_or(0)..)
+                    .unwrap_or_default()
+                    .to_owned()
+            };
+            inside = inside.iter().map(dedent).collect();
             blocks.push(Block {
                 page: page.to_owned(),
                 heading: heading.clone(),

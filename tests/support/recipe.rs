@@ -26,6 +26,8 @@ pub(crate) struct Site {
     pub(crate) folder: tempfile::TempDir,
     /// What else is replaced in a command.
     pub(crate) here: Vec<(&'static str, String)>,
+    /// Variables that were set by commands.
+    variables: Vec<String>,
 }
 
 impl Site {
@@ -50,6 +52,7 @@ impl Site {
             gateway: None,
             folder: tempfile::tempdir().expect("a folder"),
             here: Vec::new(),
+            variables: Vec::new(),
         };
         site.make_program();
         site
@@ -92,7 +95,12 @@ impl Site {
             self.service(wish).await;
             return String::new();
         }
-        let (shown, output) = (command.clone(), self.shell(&command));
+        if is_assignment(&command) {
+            self.variables.push(command);
+            return String::new();
+        }
+        let shell = format!("{}\n{command}", self.variables.join("\n"));
+        let (shown, output) = (command, self.shell(&shell));
         let output = tokio::task::spawn_blocking(output).await.expect("no panic");
         let said = String::from_utf8_lossy(&output.stdout).into_owned();
         let complaint = String::from_utf8_lossy(&output.stderr);
@@ -103,6 +111,13 @@ impl Site {
             self.setup.log()
         );
         said
+    }
+
+    /// Puts a text into the settings; it is there once.
+    pub(crate) fn set(&self, old: &str, new: &str) {
+        let settings = fs::read_to_string(self.setup.config_file()).expect("written");
+        assert_eq!(settings.matches(old).count(), 1, "{old} in {settings}");
+        fs::write(self.setup.config_file(), settings.replace(old, new)).expect("written");
     }
 
     /// Types all of them, in order.
@@ -189,4 +204,11 @@ impl Site {
             text.replace(there, here)
         })
     }
+}
+
+/// Whether it only sets a variable for what is typed next.
+fn is_assignment(command: &str) -> bool {
+    let name = command.split_once('=').map(|(name, _)| name);
+    name.is_some_and(|name| name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_'))
+        && !command.contains('\n')
 }
