@@ -5,6 +5,7 @@
 #![allow(dead_code)]
 
 use std::fs;
+use std::ops::Range;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -13,8 +14,9 @@ use std::time::Duration;
 use super::beats::Beats;
 use super::elastic::Elastic;
 use super::gateway::{Gateway, PATIENCE, Setup, eventually};
-use super::http::get;
+use super::http::{ask, get, post};
 use super::pages::Typed;
+use serde_json::{Value, json};
 
 /// See the module.
 pub(crate) struct Site {
@@ -113,6 +115,49 @@ impl Site {
         said
     }
 
+    /// Elasticsearch refuses events that Logstash had, since their `field` (`a.b`) has a
+    /// `value` of the wrong type; Logstash's pipeline `dlq` posts them. They are filed as letters.
+    pub(crate) async fn refuse(&self, numbers: Range<u64>, field: &str, value: Value) {
+        let (http, sink) = (self.setup.http, self.logstash.sink());
+        let count = numbers.end - numbers.start;
+        let event = |n: u64| {
+            let inner = field
+                .rsplit('.')
+                .fold(value.clone(), |inner, name| json!({ name: inner }));
+            let mut event = json!({ "n": n, "message": "it went wrong", "service": "billing" });
+            let fields = event.as_object_mut().expect("an object");
+            fields.extend(inner.as_object().expect("an object").clone());
+            event
+        };
+        let lines: String = numbers.clone().map(|n| format!("{}\n", event(n))).collect();
+        post(http, &lines);
+        sink.wait_for(numbers.clone()).await;
+        let refused = numbers.map(|n| {
+            let mut event = event(n);
+            event["_gateway_dlq"] = json!({
+                "plugin_type": "elasticsearch", "plugin_id": "events",
+                "reason": refusal(field, &value),
+                "entry_time": "2026-11-20T10:00:00Z", "id": sink.id(n),
+            });
+            event
+        });
+        let head = format!(
+            "POST /v1/dead-letters?queue=logstash HTTP/1.1\r\nHost: {http}\r\n\
+             Content-Type: application/json"
+        );
+        let before = self.letters();
+        let answer = ask(http, &head, &json!(refused.collect::<Vec<_>>()).to_string());
+        assert_eq!(answer.status, 200, "{}", answer.body);
+        eventually("the letters are filed", || self.letters() == before + count).await;
+    }
+
+    /// How many dead letters are held.
+    pub(crate) fn letters(&self) -> u64 {
+        let body = get(self.setup.admin, "/api/v1/status").body;
+        let status: Value = serde_json::from_str(&body).expect("JSON");
+        status["dead_letters"]["held"].as_u64().expect("a number")
+    }
+
     /// Puts a text into the settings; it is there once.
     pub(crate) fn set(&self, old: &str, new: &str) {
         let settings = fs::read_to_string(self.setup.config_file()).expect("written");
@@ -204,6 +249,16 @@ impl Site {
             text.replace(there, here)
         })
     }
+}
+
+/// Why, as Logstash tells it.
+fn refusal(field: &str, value: &Value) -> String {
+    format!(
+        "Could not index event to Elasticsearch. status: 400, action: [\"index\", {{}}, {{}}], \
+         response: {{\"index\"=>{{\"status\"=>400, \"error\"=>{{\"type\"=>\"mapper_parsing_exception\", \
+         \"reason\"=>\"failed to parse field [{field}] of type [long] in document with id '7'. \
+         Preview of field's value: '{value}'\"}}}}}}"
+    )
 }
 
 /// Whether it only sets a variable for what is typed next.
