@@ -53,8 +53,9 @@ struct Answer {
     groups: Vec<Group>,
 }
 
-const COLUMNS: [Column; 7] = [
+const COLUMNS: [Column; 8] = [
     Column::right("LETTERS"),
+    PARKED,
     Column::left("QUEUE", 8),
     Column::left("REASON", 8),
     Column::left("FIELD", 8),
@@ -62,6 +63,7 @@ const COLUMNS: [Column; 7] = [
     Column::right("LAST"),
     Column::left("WHAT IS WRONG", 13),
 ];
+const PARKED: Column = Column::right("PARKED");
 
 /// The gateway's groups, most letters first.
 pub(super) fn ask(remote: &Remote) -> Result<Vec<Group>, Failure> {
@@ -82,30 +84,34 @@ impl Groups {
             output::print("there are no dead letters\n");
             return Ok(Exit::Done);
         }
-        let now = UnixMillis::now();
-        let rows: Vec<_> = groups.iter().map(|group| row(group, now)).collect();
-        output::print(table(&COLUMNS, &rows, terminal_width()));
+        output::print(view(&groups, UnixMillis::now()));
         let look = tell::command(&self.common.remote, &format!("list{}", first(&groups)));
         output::print(format_args!("\nto look at the first: {look}\n"));
         Ok(Exit::Done)
     }
 }
 
-fn row(group: &Group, now: UnixMillis) -> Vec<String> {
-    let detail = escape(&group.detail);
-    let detail = match group.parked {
-        0 => detail.into_owned(),
-        parked => format!("({} parked) {detail}", thousands(parked)),
-    };
-    vec![
-        thousands(group.events),
-        group.queue.to_string(),
-        group.reason.as_str().to_owned(),
-        escape(group.field.as_deref().unwrap_or("-")).into_owned(),
-        ago(group.first, now),
-        ago(group.last, now),
-        detail,
-    ]
+/// The table; what is parked is told if anything is.
+fn view(groups: &[Group], now: UnixMillis) -> String {
+    let parked = groups.iter().any(|group| group.parked > 0);
+    let columns = COLUMNS.into_iter();
+    let columns = columns.filter(|column| parked || column.head != PARKED.head);
+    let rows: Vec<_> = groups.iter().map(|group| row(group, parked, now)).collect();
+    table(&columns.collect::<Vec<_>>(), &rows, terminal_width())
+}
+
+fn row(group: &Group, with_parked: bool, now: UnixMillis) -> Vec<String> {
+    let cells = [
+        Some(thousands(group.events)),
+        with_parked.then(|| thousands(group.parked)),
+        Some(group.queue.to_string()),
+        Some(group.reason.as_str().to_owned()),
+        Some(escape(group.field.as_deref().unwrap_or("-")).into_owned()),
+        Some(ago(group.first, now)),
+        Some(ago(group.last, now)),
+        Some(escape(&group.detail).into_owned()),
+    ];
+    cells.into_iter().flatten().collect()
 }
 
 /// The filter that means the first group.

@@ -67,7 +67,8 @@ impl<'r> Job<'r> {
             question.limit = Some(limit);
             let report: Report = match self.ask(|| api::post(path, &question)) {
                 Err(No::Refused(StatusCode::GATEWAY_TIMEOUT, _)) if limit > 1 => {
-                    limit /= 2;
+                    // Each attempt costs half a minute, so this goes down quickly.
+                    limit = (limit / 10).max(1);
                     continue;
                 }
                 answer => self.read(answer)?,

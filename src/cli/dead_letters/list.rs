@@ -43,19 +43,20 @@ struct Query<'f> {
 
 const COLUMNS: [Column; 7] = [
     Column::right("LAST"),
-    Column::left("ID", 12),
-    Column::left("QUEUE", 8),
+    // A UUID, or the hash of an event without an id: to be copied.
+    Column::left("ID", 36),
+    QUEUE,
     Column::left("REASON", 8),
-    Column::left("FIELD", 8),
-    Column::left("ATTEMPT", 7),
+    Column::left("FIELD", 7),
+    Column::left("TRY", 3),
     Column::left("EVENT", 12),
 ];
+const QUEUE: Column = Column::left("QUEUE", 8);
 
 impl List {
     pub(super) fn run(self) -> Result<Exit, Failure> {
         let filter = self.which.filter();
-        let (mut after, mut shown, mut rows) = (None, 0, Vec::new());
-        let now = UnixMillis::now();
+        let (mut after, mut shown, mut letters) = (None, 0, Vec::new());
         while shown < self.limit {
             let query = Query {
                 filter: &filter,
@@ -64,11 +65,9 @@ impl List {
             };
             let page: Page = api::get(&self.common.remote, "", &query)?;
             shown += page.letters.len() as u64;
-            for letter in &page.letters {
-                match self.common.json {
-                    true => output::print_json(letter),
-                    false => rows.push(row(letter, now)),
-                }
+            match self.common.json {
+                true => page.letters.iter().for_each(output::print_json),
+                false => letters.extend(page.letters),
             }
             after = page.next;
             if after.is_none() {
@@ -76,17 +75,20 @@ impl List {
             }
         }
         if !self.common.json {
-            self.print(&rows, after.is_some());
+            self.print(&letters, after.is_some());
         }
         Ok(Exit::Done)
     }
 
-    fn print(&self, rows: &[Vec<String>], more: bool) {
-        if rows.is_empty() {
+    fn print(&self, letters: &[Summary], more: bool) {
+        if letters.is_empty() {
             output::print("no dead letter fits\n");
             return;
         }
-        output::print(table(&COLUMNS, rows, terminal_width()));
+        output::print(view(letters, UnixMillis::now(), terminal_width()));
+        if letters.iter().any(|letter| letter.parked) {
+            output::print("\n* parked: refused as often as it may be\n");
+        }
         if more {
             let further = self.limit.saturating_mul(5);
             output::print(format_args!(
@@ -96,18 +98,68 @@ impl List {
     }
 }
 
-fn row(letter: &Summary, now: UnixMillis) -> Vec<String> {
-    let attempt = match letter.parked {
-        true => format!("{}, parked", letter.attempt),
-        false => letter.attempt.to_string(),
-    };
-    vec![
-        ago(letter.last, now),
-        escape(&letter.id).into_owned(),
-        letter.queue.to_string(),
-        letter.reason.as_str().to_owned(),
-        escape(letter.field.as_deref().unwrap_or("-")).into_owned(),
-        attempt,
-        escape(&letter.preview).into_owned(),
-    ]
+/// The table; the queue is told where there are several.
+fn view(letters: &[Summary], now: UnixMillis, width: Option<usize>) -> String {
+    let several = letters.iter().any(|other| other.queue != letters[0].queue);
+    let rows: Vec<_> = letters
+        .iter()
+        .map(|letter| row(letter, several, now))
+        .collect();
+    let columns = COLUMNS.into_iter();
+    let columns = columns.filter(|column| several || column.head != QUEUE.head);
+    table(&columns.collect::<Vec<_>>(), &rows, width)
+}
+
+fn row(letter: &Summary, with_queue: bool, now: UnixMillis) -> Vec<String> {
+    let parked = if letter.parked { "*" } else { "" };
+    let cells = [
+        Some(ago(letter.last, now)),
+        Some(escape(&letter.id).into_owned()),
+        with_queue.then(|| letter.queue.to_string()),
+        Some(letter.reason.as_str().to_owned()),
+        Some(escape(letter.field.as_deref().unwrap_or("-")).into_owned()),
+        Some(format!("{}{parked}", letter.attempt)),
+        Some(escape(&letter.preview).into_owned()),
+    ];
+    cells.into_iter().flatten().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dead_letter::{Reason, Source};
+
+    fn letter(queue: &str) -> Summary {
+        Summary {
+            number: 1,
+            queue: queue.parse().expect("a name"),
+            id: "0192f3c1-a2b3-7c4d-8e5f-000000000017".into(),
+            reason: Reason::named("mapping_conflict").expect("a reason"),
+            field: Some("user.id".into()),
+            detail: String::new(),
+            source: Source::Logstash,
+            attempt: 3,
+            parked: true,
+            revision: 0,
+            first: UnixMillis(0),
+            last: UnixMillis(5_000),
+            filed: UnixMillis(0),
+            times: 1,
+            event_bytes: 50,
+            preview: "{\"service\":\"大きな請求\",\"user\":{\"id\":17}}".into(),
+        }
+    }
+
+    #[test]
+    fn an_id_can_be_copied_from_a_terminal_of_eighty_columns() {
+        let now = UnixMillis(10_000);
+        let text = view(&[letter("logstash")], now, Some(80));
+        let expected = "\
+LAST  ID                                    REASON    FIELD    TRY  EVENT
+  5s  0192f3c1-a2b3-7c4d-8e5f-000000000017  mapping…  user.id  3*   {\"service\":…
+";
+        assert_eq!(text, expected);
+        let text = view(&[letter("logstash"), letter("audit")], now, None);
+        assert!(text.contains("QUEUE") && text.contains("audit"), "{text}");
+    }
 }
