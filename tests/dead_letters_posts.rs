@@ -121,6 +121,11 @@ async fn bombs_end_at_the_budget_or_the_longest_element_and_take_no_memory() {
         assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
         assert!(answer.contains(reason), "{answer}");
     }
+    let log = setup.log();
+    assert!(
+        log.contains("dead letters from Logstash are refused"),
+        "{log}"
+    );
     let more = most_memory(&gateway) - before;
     eprintln!("{} MiB more than {} MiB", more >> 20, before >> 20);
     assert!(more < MORE_MEMORY, "{more}");

@@ -133,6 +133,16 @@ fn a_person_is_told_what_the_field_is_and_what_it_got() {
             "field `message` is text, got an object",
         ),
         (
+            json!({"when": "soon"}),
+            "failed to parse field [when] of type [date] in document with id 'x'",
+            "field `when` is date, got a string that is no date",
+        ),
+        (
+            json!({"n": 9e300}),
+            "[1:2] failed to parse field [n] of type [long] in document with id 'x'",
+            "field `n` is long, got a number that it does not take",
+        ),
+        (
             json!({}),
             "mapper [mixed] cannot be changed from type [long] to [text]",
             "field `mixed` is long, got text",

@@ -151,8 +151,8 @@ fn of_type(words: &str, event: &[u8]) -> Option<Conflict> {
     let got = match got {
         // A date is a string to JSON, and a good one may be too long or too large.
         Some("a string") if matches!(is, "text" | "keyword" | "wildcard" | "match_only_text") => "",
-        Some("a string" | "a number") if is == "date" => "something else",
-        Some("a number") if is_number(is) => "one that it does not take",
+        Some("a string") if is == "date" => "a string that is no date",
+        Some("a number") if is == "date" || is_number(is) => "a number that it does not take",
         Some("null" | "an empty array") | None => "",
         Some(got) => got,
     };

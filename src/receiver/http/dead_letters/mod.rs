@@ -32,6 +32,7 @@ use super::{App, answer, body, decode, request};
 use crate::batch::{QueueName, UnixMillis};
 use crate::dead_letter::{DeadLetter, refusal};
 use crate::event::BlockError;
+use crate::log::SharedComplaints;
 use crate::receiver::reply::Refusal;
 use crate::spool::FullReason;
 
@@ -53,6 +54,8 @@ pub(super) struct Room {
     posts: Semaphore,
     /// For the one element that is longer than [`BYTES`].
     large: Semaphore,
+    /// Posts that were refused. Logstash sends them again and tells nobody.
+    refused: SharedComplaints,
 }
 
 impl Default for Room {
@@ -60,6 +63,7 @@ impl Default for Room {
         Self {
             posts: Semaphore::new(POSTS),
             large: Semaphore::new(1),
+            refused: SharedComplaints::default(),
         }
     }
 }
@@ -68,8 +72,19 @@ impl Default for Room {
 pub(super) async fn dead_letters(State(app): State<App>, request: Request) -> Response {
     let (head, mut body) = request.into_parts();
     match take(&app, &head, &mut body).await {
-        Ok(kept) => answer::kept(kept),
+        Ok(kept) => {
+            if app.letters.refused.recovered().is_some() {
+                tracing::info!("dead letters from Logstash are taken again");
+            }
+            answer::kept(kept)
+        }
         Err(refusal) => {
+            if let Some(times) = app.letters.refused.failed() {
+                tracing::warn!(
+                    times,
+                    "dead letters from Logstash are refused, and come again: {refusal}"
+                );
+            }
             request::read_on(&refusal, &head, body).await;
             answer::send_again(&refusal)
         }
