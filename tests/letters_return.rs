@@ -1,6 +1,8 @@
 //! Returning dead letters to their queue: what is sent, what stays, and that nothing is
-//! lost whenever it ends.
+//! lost whenever it ends. On the local disk, and in Redis.
 
+mod redis_spool_support;
+mod redis_support;
 mod workbench_support;
 
 use std::collections::BTreeSet;
@@ -13,9 +15,8 @@ use stashgate::dead_letter::store::Filed;
 use stashgate::dead_letter::workbench::{Filter, Question, WorkError};
 use workbench_support::*;
 
-#[tokio::test]
-async fn a_returned_event_has_its_old_id_and_the_next_attempt() {
-    let bench = Bench::new();
+async fn a_returned_event_has_its_old_id_and_the_next_attempt(kind: Kind) {
+    let bench = Bench::new(kind).await;
     let dated = r#"{"@timestamp":"2026-11-22T00:00:00Z","a":1}"#;
     let own = r#"{"a": 1.0, "@metadata":{"_id":"own","attempt":7,"x":true}}"#;
     let without_id = DeadLetter {
@@ -60,9 +61,8 @@ async fn a_returned_event_has_its_old_id_and_the_next_attempt() {
     assert_eq!((stats.ledger.returned, stats.ledger.accepted), (3, 0));
 }
 
-#[tokio::test]
-async fn a_late_copy_of_a_returned_event_does_not_come_back_but_its_next_refusal_does() {
-    let bench = Bench::with_letters(1).await;
+async fn a_late_copy_of_a_returned_event_does_not_come_back_but_its_next_refusal_does(kind: Kind) {
+    let bench = Bench::with_letters(kind, 1).await;
     bench.return_all(&all()).await;
     let late = bench.store.file(vec![conflict(0)]).await.expect("filed");
     assert_eq!(late, [Filed::Buried]);
@@ -74,9 +74,8 @@ async fn a_late_copy_of_a_returned_event_does_not_come_back_but_its_next_refusal
     assert_eq!(bench.held().await[0].letter.attempt, 2);
 }
 
-#[tokio::test]
-async fn what_would_be_rejected_again_stays_and_is_told() {
-    let bench = Bench::with_letters(1).await;
+async fn what_would_be_rejected_again_stays_and_is_told(kind: Kind) {
+    let bench = Bench::with_letters(kind, 1).await;
     let long = format!(r#"{{"a":"{}"}}"#, "x".repeat(MAX_EVENT_BYTES));
     let deep = format!(r#"{{"a":{}{}}}"#, "[".repeat(500), "]".repeat(500));
     bench
@@ -109,9 +108,8 @@ async fn what_would_be_rejected_again_stays_and_is_told() {
     assert_eq!(bench.books().held, 6);
 }
 
-#[tokio::test]
-async fn parked_letters_stay_unless_they_are_asked_for() {
-    let bench = Bench::new();
+async fn parked_letters_stay_unless_they_are_asked_for(kind: Kind) {
+    let bench = Bench::new(kind).await;
     let attempt = |n: u32, attempt| DeadLetter {
         attempt,
         ..conflict(n)
@@ -161,9 +159,8 @@ async fn parked_letters_stay_unless_they_are_asked_for() {
     assert_eq!(attempts, [3, 4, 4, 5]);
 }
 
-#[tokio::test]
-async fn letters_can_go_to_another_queue_that_is_there() {
-    let bench = Bench::with_letters(2).await;
+async fn letters_can_go_to_another_queue_that_is_there(kind: Kind) {
+    let bench = Bench::with_letters(kind, 2).await;
     let gone = DeadLetter {
         queue: "gone".parse().expect("a name"),
         ..conflict(2)
@@ -195,14 +192,12 @@ async fn letters_can_go_to_another_queue_that_is_there() {
     assert_eq!((books.returned, books.sent_elsewhere), (0, 3));
 }
 
-#[tokio::test]
-async fn a_full_queue_is_told_and_every_letter_stays_or_is_sent() {
-    let bench = Bench::with_spool_of(60 << 10);
+async fn a_full_queue_is_told_and_every_letter_stays_or_is_sent(kind: Kind) {
+    let bench = Bench::with_spool_of(kind, 60 << 10).await;
+    // Nothing that could be compressed much.
     let letters = (0..200).map(|n| {
-        letter(
-            &format!("id-{n}"),
-            format!(r#"{{"a":"{}"}}"#, "x".repeat(1000)),
-        )
+        let text: String = (0..1000).map(|_| fastrand::alphanumeric()).collect();
+        letter(&format!("id-{n}"), format!(r#"{{"a":"{text}"}}"#))
     });
     bench.file(letters.collect()).await;
     let mut question = Question {
@@ -221,11 +216,10 @@ async fn a_full_queue_is_told_and_every_letter_stays_or_is_sent() {
 }
 
 /// Drops a return at each of its points of waiting in turn.
-#[tokio::test]
-async fn a_return_that_ends_anywhere_loses_nothing() {
+async fn a_return_that_ends_anywhere_loses_nothing(kind: Kind) {
     const LETTERS: u32 = 20;
     for polls in 1.. {
-        let bench = Bench::with_letters(LETTERS).await;
+        let bench = Bench::with_letters(kind, LETTERS).await;
         let question = all();
         let ended = {
             let mut work = pin!(bench.work.return_(&question));
@@ -267,14 +261,13 @@ async fn a_return_that_ends_anywhere_loses_nothing() {
     }
 }
 
-#[tokio::test]
-async fn a_return_that_ends_between_append_and_settling_sends_each_event_twice_at_most() {
+async fn a_return_that_ends_between_append_and_settling_sends_each_event_twice_at_most(kind: Kind) {
     const LETTERS: u32 = 20;
     let ids: Vec<_> = (0..LETTERS).map(|n| format!("id-{n}")).collect();
     let mut tries = 0..100;
     let bench = loop {
         tries.next().expect("never between append and settling");
-        let bench = Bench::with_letters(LETTERS).await;
+        let bench = Bench::with_letters(kind, LETTERS).await;
         let question = all();
         let mut work = Box::pin(bench.work.return_(&question));
         // Ends when the append is done, and mostly before the return is told of it.
@@ -295,10 +288,9 @@ async fn a_return_that_ends_between_append_and_settling_sends_each_event_twice_a
     assert_eq!(bench.held().await, []);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn two_who_return_the_same_letters_lose_none_and_book_each_once() {
+async fn two_who_return_the_same_letters_lose_none_and_book_each_once(kind: Kind) {
     const LETTERS: u32 = 1000;
-    let bench = Bench::with_letters(LETTERS).await;
+    let bench = Bench::with_letters(kind, LETTERS).await;
     let small = Question {
         limit: Some(70),
         ..all()
@@ -312,10 +304,9 @@ async fn two_who_return_the_same_letters_lose_none_and_book_each_once() {
     assert_eq!(bench.held().await, []);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn one_who_repairs_and_one_who_returns_leave_no_repair_behind() {
+async fn one_who_repairs_and_one_who_returns_leave_no_repair_behind(kind: Kind) {
     const LETTERS: u32 = 1000;
-    let bench = Bench::with_letters(LETTERS).await;
+    let bench = Bench::with_letters(kind, LETTERS).await;
     let repair = async {
         let mut question = Question {
             expression: Some(".user.id |= ltrimstr(\"u\")".into()),
@@ -347,10 +338,9 @@ async fn one_who_repairs_and_one_who_returns_leave_no_repair_behind() {
 }
 
 /// An event that is refused for ever must not be met again by the return that sent it.
-#[tokio::test]
-async fn what_comes_back_during_a_return_is_left_for_the_next_one() {
+async fn what_comes_back_during_a_return_is_left_for_the_next_one(kind: Kind) {
     const LETTERS: u32 = 100;
-    let bench = Bench::with_letters(LETTERS).await;
+    let bench = Bench::with_letters(kind, LETTERS).await;
     let mut question = Question {
         limit: Some(7),
         ..all()
@@ -392,4 +382,35 @@ async fn what_comes_back_during_a_return_is_left_for_the_next_one() {
         }
     }
     assert_eq!(bench.held().await.len(), LETTERS as usize);
+}
+
+macro_rules! on_both {
+    ($($test:ident)*) => {
+        mod on_the_disk {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+            async fn $test() {
+                super::$test(super::Kind::Disk).await;
+            })*
+        }
+        mod in_redis {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+            async fn $test() {
+                super::$test(super::Kind::Redis).await;
+            })*
+        }
+    };
+}
+
+on_both! {
+    a_returned_event_has_its_old_id_and_the_next_attempt
+    a_late_copy_of_a_returned_event_does_not_come_back_but_its_next_refusal_does
+    what_would_be_rejected_again_stays_and_is_told
+    parked_letters_stay_unless_they_are_asked_for
+    letters_can_go_to_another_queue_that_is_there
+    a_full_queue_is_told_and_every_letter_stays_or_is_sent
+    a_return_that_ends_anywhere_loses_nothing
+    a_return_that_ends_between_append_and_settling_sends_each_event_twice_at_most
+    two_who_return_the_same_letters_lose_none_and_book_each_once
+    one_who_repairs_and_one_who_returns_leave_no_repair_behind
+    what_comes_back_during_a_return_is_left_for_the_next_one
 }

@@ -1,6 +1,8 @@
 //! Looking at dead letters, repairing them, throwing them away, and taking them out
 //! into a file and back.
 
+mod redis_spool_support;
+mod redis_support;
 mod workbench_support;
 
 use bytes::Bytes;
@@ -39,7 +41,7 @@ async fn repaired(bench: &Bench, question: Question) -> Report {
 
 #[tokio::test]
 async fn a_list_goes_back_from_the_newest_and_shows_each_letter_once() {
-    let bench = Bench::with_letters(25).await;
+    let bench = Bench::with_letters(Kind::Disk, 25).await;
     let mut after: Option<Cursor> = None;
     let mut seen = Vec::new();
     for _ in 0..3 {
@@ -57,7 +59,7 @@ async fn a_list_goes_back_from_the_newest_and_shows_each_letter_once() {
 
 #[tokio::test]
 async fn every_part_of_a_filter_leaves_letters_out() {
-    let bench = Bench::with_letters(2).await;
+    let bench = Bench::with_letters(Kind::Disk, 2).await;
     let begun = bench.held().await[1].filed_at();
     while UnixMillis::now() <= begun {}
     let other = DeadLetter {
@@ -201,7 +203,7 @@ async fn every_part_of_a_filter_leaves_letters_out() {
 
 #[tokio::test]
 async fn groups_tell_the_most_frequent_first() {
-    let bench = Bench::with_letters(3).await;
+    let bench = Bench::with_letters(Kind::Disk, 3).await;
     let missing = DeadLetter {
         reason: Reason::Unindexable(Unindexable::IndexMissing),
         field: None,
@@ -232,7 +234,7 @@ async fn groups_tell_the_most_frequent_first() {
 
 #[tokio::test]
 async fn a_repair_is_shown_first_and_then_done() {
-    let bench = Bench::with_letters(3).await;
+    let bench = Bench::with_letters(Kind::Disk, 3).await;
     let question = repair(".user.id |= ltrimstr(\"u\")");
     let shown = repaired(&bench, question.clone()).await;
     assert_eq!((shown.matched, shown.done, shown.unchanged), (3, 3, 0));
@@ -275,7 +277,7 @@ async fn a_repair_is_shown_first_and_then_done() {
 
 #[tokio::test]
 async fn a_repair_that_cannot_be_done_changes_nothing() {
-    let bench = Bench::with_letters(10).await;
+    let bench = Bench::with_letters(Kind::Disk, 10).await;
     let held = bench.held().await;
     for (expression, words) in [
         (None, "needs an expression"),
@@ -301,7 +303,7 @@ async fn a_repair_that_cannot_be_done_changes_nothing() {
 
 #[tokio::test]
 async fn a_hostile_event_hinders_the_repair_of_no_other() {
-    let bench = Bench::new();
+    let bench = Bench::new(Kind::Disk).await;
     let nested = "[".repeat(1 << 20);
     bench
         .file(vec![
@@ -333,7 +335,7 @@ async fn a_hostile_event_hinders_the_repair_of_no_other() {
 
 #[tokio::test]
 async fn hostile_letters_are_shown_as_json_without_control_characters() {
-    let bench = Bench::new();
+    let bench = Bench::new(Kind::Disk).await;
     let told = DeadLetter {
         detail: "\u{1b}]0;owned\u{7}\n".into(),
         field: Some("\u{1b}[31m".into()),
@@ -372,7 +374,7 @@ async fn hostile_letters_are_shown_as_json_without_control_characters() {
 
 #[tokio::test]
 async fn a_chunk_looks_at_so_many_letters_and_tells_where_to_go_on() {
-    let bench = Bench::with_letters(1200).await;
+    let bench = Bench::with_letters(Kind::Disk, 1200).await;
     let mut question = Question {
         filter: Filter {
             condition: Some(".n % 2 == 0".into()),
@@ -405,7 +407,7 @@ async fn a_chunk_looks_at_so_many_letters_and_tells_where_to_go_on() {
 
 #[tokio::test]
 async fn what_is_discarded_is_booked_and_does_not_come_back() {
-    let bench = Bench::with_letters(4).await;
+    let bench = Bench::with_letters(Kind::Disk, 4).await;
     let some = Question {
         filter: Filter {
             condition: Some(".n < 2".into()),
@@ -439,7 +441,7 @@ async fn exported(bench: &Bench) -> (Vec<u8>, Vec<stashgate::dead_letter::workbe
 
 #[tokio::test]
 async fn what_is_exported_and_taken_can_be_brought_back_as_it_was() {
-    let bench = Bench::with_letters(3).await;
+    let bench = Bench::with_letters(Kind::Disk, 3).await;
     let other = DeadLetter {
         queue: other_queue(),
         id: None,
@@ -488,7 +490,7 @@ async fn what_is_exported_and_taken_can_be_brought_back_as_it_was() {
 
 #[tokio::test]
 async fn an_import_brings_in_what_a_person_changed() {
-    let bench = Bench::with_letters(1).await;
+    let bench = Bench::with_letters(Kind::Disk, 1).await;
     bench.file(vec![letter("broken", r#"{"a":"#)]).await;
     let (lines, _) = exported(&bench).await;
     let lines = String::from_utf8(lines).expect("UTF-8");
@@ -513,7 +515,7 @@ async fn an_import_brings_in_what_a_person_changed() {
 
 #[tokio::test]
 async fn an_import_with_a_bad_line_changes_nothing_and_names_the_line() {
-    let bench = Bench::with_letters(2).await;
+    let bench = Bench::with_letters(Kind::Disk, 2).await;
     let (lines, handles) = exported(&bench).await;
     bench.work.take(&handles).await.expect("taken");
     for bad in [&b"garbage\n"[..], b"{}\n", b"\xff\n", &b"[".repeat(1 << 20)] {
@@ -529,7 +531,7 @@ async fn an_import_with_a_bad_line_changes_nothing_and_names_the_line() {
 
 #[tokio::test]
 async fn one_name_in_two_queues_is_two_letters() {
-    let bench = Bench::with_letters(1).await;
+    let bench = Bench::with_letters(Kind::Disk, 1).await;
     let other = DeadLetter {
         queue: other_queue(),
         ..conflict(0)

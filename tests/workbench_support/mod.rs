@@ -1,5 +1,5 @@
-//! A workbench over real parts: a table and a journal in a folder, and jq's child
-//! process.
+//! A workbench over real parts: a table and a journal in a folder, or both in a Redis,
+//! and jq's child process.
 #![allow(
     dead_code,
     unreachable_pub,
@@ -7,19 +7,27 @@
 )]
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::Duration;
 
 use bytes::Bytes;
 use serde_json::Value;
 use stashgate::batch::{QueueName, UnixMillis};
-use stashgate::dead_letter::store::{self, Books, Filed, Letter, Order, Span, Store, Table};
+use stashgate::dead_letter::store::{
+    self, Books, Filed, Letter, Order, RedisStore, Replicas, Span, Store, Table,
+};
 use stashgate::dead_letter::workbench::{Question, Report, Settings, Workbench};
 use stashgate::dead_letter::{DeadLetter, Place, Reason, Source, Unindexable};
 use stashgate::event::Limits;
 use stashgate::jq::Runner;
 use stashgate::spool::Spool;
 use stashgate::spool::journal::{Journal, Options, Sync};
+use stashgate::spool::redis::nodes::Nodes;
+use stashgate::spool::redis::{QueueOptions, ServerOptions};
 use tempfile::TempDir;
+
+use crate::redis_spool_support;
+use crate::redis_support::RedisServer;
 
 /// How often an event may be refused on this bench.
 pub const MAX_ATTEMPTS: u32 = 3;
@@ -32,6 +40,48 @@ pub struct Bench {
     pub store: Store,
     pub spool: Spool,
     _folder: TempDir,
+    _server: Option<RedisServer>,
+}
+
+fn journal(folder: &Path, bytes: u64) -> Spool {
+    let options = Options {
+        dir: folder.join("journal"),
+        sync: Sync::Batch,
+        segment_bytes: 1 << 20,
+        min_free_bytes: 0,
+        max_bytes: bytes,
+        max_in_flight_bytes: 64 << 20,
+        store: "spool",
+        retention: Duration::from_secs(24 * 3600),
+        queues: vec![(queue(), bytes), (other_queue(), bytes)],
+    };
+    Spool::Journal(Journal::open(options).expect("opens"))
+}
+
+async fn redis(url: &str, bytes: u64) -> Spool {
+    let mut options = redis_spool_support::options(url);
+    options.max_bytes = bytes;
+    options.queues = [queue(), other_queue()]
+        .map(|name| QueueOptions {
+            name,
+            max_bytes: bytes,
+            ordered: false,
+        })
+        .into();
+    redis_spool_support::open(options).await
+}
+
+fn redis_store(url: &str, options: store::Options) -> Store {
+    let server = ServerOptions {
+        url: url.to_owned(),
+        ..ServerOptions::default()
+    };
+    let replicas = Replicas {
+        min: 0,
+        patience: Duration::from_secs(1),
+    };
+    let nodes = Nodes::new(&server).expect("settings");
+    Store::Redis(RedisStore::new(nodes, replicas, options))
 }
 
 pub fn queue() -> QueueName {
@@ -42,35 +92,40 @@ pub fn other_queue() -> QueueName {
     "other".parse().expect("a name")
 }
 
+/// What a bench stands on.
+#[derive(Debug, Clone, Copy)]
+pub enum Kind {
+    Disk,
+    Redis,
+}
+
+const QUEUE_BYTES: u64 = 1 << 30;
+
 impl Bench {
-    pub fn new() -> Self {
-        Self::with_spool_of(1 << 30)
+    pub async fn new(kind: Kind) -> Self {
+        Self::with_spool_of(kind, QUEUE_BYTES).await
     }
 
     /// A bench whose queues take so many bytes.
-    pub fn with_spool_of(bytes: u64) -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
+    pub async fn with_spool_of(kind: Kind, bytes: u64) -> Self {
         let options = store::Options {
             max_bytes: 1 << 30,
             retention_ms: 30 * 24 * 3600 * 1000,
             min_free_bytes: 0,
         };
-        let table = Table::open(&folder.path().join("letters.redb"), options).expect("opens");
-        let store = Store::Table(table);
-        let spool = Spool::Journal(
-            Journal::open(Options {
-                dir: folder.path().join("journal"),
-                sync: Sync::Batch,
-                segment_bytes: 1 << 20,
-                min_free_bytes: 0,
-                max_bytes: bytes,
-                max_in_flight_bytes: 64 << 20,
-                store: "spool",
-                retention: Duration::from_secs(24 * 3600),
-                queues: vec![(queue(), bytes), (other_queue(), bytes)],
-            })
-            .expect("opens"),
-        );
+        let folder = tempfile::tempdir().expect("a folder");
+        let (store, spool, server) = match kind {
+            Kind::Disk => {
+                let table = Table::open(&folder.path().join("letters.redb"), options);
+                let spool = journal(folder.path(), bytes);
+                (Store::Table(table.expect("opens")), spool, None)
+            }
+            Kind::Redis => {
+                let server = RedisServer::start();
+                let spool = redis(&server.url(), bytes).await;
+                (redis_store(&server.url(), options), spool, Some(server))
+            }
+        };
         let settings = Settings {
             max_attempts: MAX_ATTEMPTS,
             limits: Limits {
@@ -85,12 +140,13 @@ impl Bench {
             store,
             spool,
             _folder: folder,
+            _server: server,
         }
     }
 
     /// A bench that holds `count` letters of [`conflict`].
-    pub async fn with_letters(count: u32) -> Self {
-        let bench = Self::new();
+    pub async fn with_letters(kind: Kind, count: u32) -> Self {
+        let bench = Self::new(kind).await;
         bench.file((0..count).map(conflict).collect()).await;
         bench
     }
