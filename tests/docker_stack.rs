@@ -92,6 +92,33 @@ fn dashboard_and_alerts_ask_only_for_metrics_that_exist() {
     assert!(asked > 30, "only {asked} metrics are asked for");
 }
 
+/// The labels that `docs/metrics.md` lists, and those that Prometheus gives.
+fn labels() -> BTreeSet<&'static str> {
+    let rows = METRICS.lines().filter(|row| row.starts_with("| `"));
+    let cells = rows.filter_map(|row| row.split('|').nth(3));
+    let labels = cells.flat_map(|cell| cell.split(',').map(|l| l.trim().trim_matches('`')));
+    labels.chain(["le", "instance", "job"]).collect()
+}
+
+#[test]
+fn the_dashboard_groups_and_names_only_by_labels_that_exist() {
+    let known = labels();
+    let text = std::fs::read_to_string(docker("grafana/dashboards/stashgate.json"));
+    let text = text.expect("the dashboard");
+    let inside = |begin: &'static str, end: char| {
+        let parts = text.split(begin).skip(1);
+        parts.filter_map(move |part| part.split(end).next())
+    };
+    let grouped = inside("by (", ')').flat_map(|labels| labels.split(", "));
+    let named = inside("{{", '}');
+    let mut asked = 0;
+    for label in grouped.chain(named) {
+        assert!(known.contains(label), "{label}");
+        asked += 1;
+    }
+    assert!(asked > 30, "only {asked} labels are named");
+}
+
 #[test]
 fn what_is_worth_an_alert_has_one() {
     let (_, rows) = METRICS.split_once("## Worth an alert").expect("the table");
