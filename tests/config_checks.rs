@@ -372,3 +372,21 @@ fn credentials_of_http_are_whole_and_fit_into_a_header() {
         ""
     );
 }
+
+#[test]
+fn a_list_of_dead_letters_is_in_the_redis_of_the_spool_and_no_key_of_ours() {
+    let list = |name: &str| format!("dead_letters.redis_list={name}");
+    assert_redis_taken(&[&list("logstash-dead-letters")]);
+    assert_refused(&[&list("dead")], "set spool.kind = \"redis\"");
+    for ours in [
+        "logstash",
+        "logstash.3",
+        "{logstash}:ledger",
+        "{stashgate}:letters:events",
+        "stashgate:queues",
+    ] {
+        let flags = ["spool.kind=redis", &list(ours)];
+        assert_refused(&flags, "it is a key of the gateway's own");
+    }
+    assert_refused(&["spool.kind=redis", &list("")], "it is the name of a list");
+}

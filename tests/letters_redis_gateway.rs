@@ -176,7 +176,9 @@ async fn letters_of_the_file_move_to_redis_and_those_in_redis_are_not_left_there
     assert_eq!(gone, Ok(500));
     assert_eq!(store.summary().places[&Place::Door].held, 0);
     to(&in_redis);
-    assert_eq!(setup.start_and_wait().await.terminate().await, Some(0));
+    let gateway = setup.start_and_wait().await;
+    letters(&setup).await;
+    assert_eq!(gateway.terminate().await, Some(0));
     to(&in_journal);
     let gateway = setup.start_and_wait().await;
     let seen = letters(&setup).await;

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::check::{Finding, split_host};
 use super::{ArchivePlace, Config, Redis, SpoolKind};
+use crate::spool::redis::keys::{BESIDE, QUEUES, is_of};
 
 /// Each is a list with holders, leases and workers of its own.
 const MAX_SHARDS: usize = 64;
@@ -22,6 +23,7 @@ const MAX_DEPTH: usize = 16;
 /// not looked at, so that `spool.kind` can be switched to and fro.
 pub(super) fn check(config: &Config, found: &mut Vec<Finding>) {
     check_archive(config, found);
+    check_list(config, found);
     if config.spool.kind != SpoolKind::Redis {
         return;
     }
@@ -41,6 +43,28 @@ fn check_archive(config: &Config, found: &mut Vec<Finding>) {
     if is_journal && config.archive.place == Some(ArchivePlace::Redis) {
         let what = "the batches wait in the journal, and are kept there too; set \"journal\" or \"off\", or spool.kind = \"redis\"";
         found.push(("archive.place".into(), what.into()));
+    }
+}
+
+/// The list of dead letters is no key of the gateway's own.
+fn check_list(config: &Config, found: &mut Vec<Finding>) {
+    let Some(list) = &config.dead_letters.redis_list else {
+        return;
+    };
+    let mut say = |what: &str| found.push(("dead_letters.redis_list".into(), what.into()));
+    if config.spool.kind != SpoolKind::Redis {
+        say("it is a list in the Redis of the spool; set spool.kind = \"redis\", or leave it out");
+    }
+    if list.is_empty() || list.chars().any(char::is_control) {
+        say("it is the name of a list, such as \"dead-letters\"");
+    }
+    let mut queues = config.queues.keys();
+    let is_ours = queues.any(|queue| {
+        let derived = format!("{{{queue}}}");
+        is_of(list, queue.as_str()) || list.starts_with(&derived)
+    });
+    if is_ours || list.starts_with(BESIDE) || list == QUEUES {
+        say("it is a key of the gateway's own (docs/redis.md); give it a name that no queue has");
     }
 }
 

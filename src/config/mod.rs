@@ -359,6 +359,10 @@ pub struct DeadLetters {
     /// How often an event may be refused before it is no longer returned with the
     /// others.
     pub max_attempts: u32,
+    /// The list, in the Redis of the spool, into which Logstash puts refused events;
+    /// `None`: none is read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub redis_list: Option<String>,
 }
 
 impl Default for DeadLetters {
@@ -367,6 +371,7 @@ impl Default for DeadLetters {
             max_bytes: ByteSize::gib(1),
             retention: Duration::from_secs(30 * 24 * 3600),
             max_attempts: 3,
+            redis_list: None,
         }
     }
 }

@@ -27,6 +27,7 @@ impl Schema {
         };
         sample.admin.token = Some(Secret::new(""));
         sample.archive.place = Some(ArchivePlace::Off);
+        sample.dead_letters.redis_list = Some(String::new());
         fill(&mut sample.spool.redis);
         sample.receivers.tcp = BTreeMap::from([("default".into(), Tcp::default())]);
         Self(Table::try_from(sample).expect("invariant: every setting can be written as TOML"))

@@ -15,7 +15,8 @@
 //!   one that was used before.
 //! - [`workbench`] is what a person does with them: look, repair, return, discard,
 //!   export, import.
-//! - [`refusal`] reads what Logstash tells of events that Elasticsearch refused.
+//! - [`refusal`] reads what Logstash tells of events that Elasticsearch refused;
+//!   [`redis_list`] takes such events from a Redis list.
 //! - `kinds` has the words: reason, source, place.
 //!
 //! Three things bound what is kept, for each [`Place`] by itself: the inbox's and the
@@ -26,6 +27,7 @@ mod inbox;
 mod kinds;
 mod letter;
 pub mod moving;
+pub mod redis_list;
 pub mod refusal;
 mod stats;
 pub mod store;

@@ -53,6 +53,7 @@ pub(crate) use watch::{left_alone, too_few_replicas};
 
 use crate::admin;
 use crate::config::{ArchivePlace, Config, Secret};
+use crate::dead_letter::redis_list::RedisList;
 use crate::dead_letter::store::{Store, StoreError};
 use crate::dead_letter::{DeadLetters, filing, moving};
 use crate::receiver::Intake;
@@ -151,6 +152,7 @@ impl Gateway {
             letters,
             store,
             former_store,
+            list,
             watch,
         } = open(config.clone()).await?;
         let closing = CancellationToken::new();
@@ -181,6 +183,7 @@ impl Gateway {
         };
         gateway.start_receivers(receivers);
         gateway.start_moving(former_store, &store);
+        gateway.start_reading(list);
         gateway.start_filing(store);
         gateway.start_sampling();
         gateway.start_watching();
@@ -250,6 +253,12 @@ impl Gateway {
             let closing = self.closing.clone();
             self.background
                 .spawn(moving::run(from, to.clone(), closing));
+        }
+    }
+
+    fn start_reading(&self, list: Option<RedisList>) {
+        if let Some(list) = list {
+            self.background.spawn(list.run(self.closing.clone()));
         }
     }
 

@@ -17,6 +17,7 @@ use super::{StartError, redis_options};
 use crate::batch::QueueName;
 use crate::config::{ArchivePlace, Config, SpoolKind};
 use crate::dead_letter::DeadLetters;
+use crate::dead_letter::redis_list::{self, RedisList};
 use crate::dead_letter::store::{self, RedisStore, Replicas, Store, Table};
 use crate::spool::Spool;
 use crate::spool::journal::{self, Journal};
@@ -35,6 +36,8 @@ pub(super) struct Opened {
     pub(super) store: Store,
     /// A store that was used before and may have letters.
     pub(super) former_store: Option<Store>,
+    /// A list in Redis that Logstash puts dead letters into.
+    pub(super) list: Option<RedisList>,
     /// Looks after Redis, if the spool is there.
     pub(super) watch: Option<Arc<Watch>>,
 }
@@ -53,6 +56,7 @@ pub(super) async fn open(config: Arc<Config>) -> Result<Opened, StartError> {
         letters,
         store: blocking(&config, open_table).await?,
         former_store: None,
+        list: None,
         watch: None,
     })
 }
@@ -78,6 +82,7 @@ async fn open_redis(config: &Arc<Config>, letters: DeadLetters) -> Result<Opened
     let redis = Redis::open(options).await.map_err(StartError::Redis)?;
     watch.opened(redis.nodes());
     let store = RedisStore::new(redis.nodes().clone(), replicas, store_options(config));
+    let list = redis_list(config, redis.nodes(), &letters);
     let former_store = match letters_file(config).exists() {
         true => Some(blocking(config, open_table).await?),
         false => None,
@@ -93,6 +98,7 @@ async fn open_redis(config: &Arc<Config>, letters: DeadLetters) -> Result<Opened
         letters,
         store: Store::Redis(store),
         former_store,
+        list,
         watch: Some(watch),
     })
 }
@@ -170,6 +176,18 @@ fn open_letters(config: &Config) -> Result<DeadLetters, StartError> {
         folder: config.data_dir.clone(),
         error,
     })
+}
+
+fn redis_list(config: &Config, nodes: &Nodes, letters: &DeadLetters) -> Option<RedisList> {
+    let list = config.dead_letters.redis_list.clone()?;
+    let queues: Vec<_> = config.queues.keys().cloned().collect();
+    let default = queues.iter().find(|queue| **queue == QueueName::default());
+    let options = redis_list::Options {
+        list,
+        queue: default.or(queues.first()).cloned().unwrap_or_default(),
+        queues,
+    };
+    Some(RedisList::new(options, nodes.clone(), letters.clone()))
 }
 
 fn open_table(config: &Config) -> Result<Store, StartError> {

@@ -293,6 +293,20 @@ pub(crate) fn ask_once(url: &str, words: &[&str]) -> Option<String> {
     ask(&mut connection, words).ok()
 }
 
+/// Puts elements at the end of a list, all at once.
+pub(crate) fn push<'a>(
+    server: &RedisServer,
+    list: &str,
+    elements: impl IntoIterator<Item = &'a [u8]>,
+) {
+    let mut push = cmd("RPUSH");
+    push.arg(list);
+    for element in elements {
+        push.arg(element);
+    }
+    push.query::<u64>(&mut server.client()).expect("pushed");
+}
+
 /// Waits until `done`; `what` is said if that never comes.
 pub(crate) fn eventually(what: &str, mut done: impl FnMut() -> bool) {
     let until = Instant::now() + PATIENCE;

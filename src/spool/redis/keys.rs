@@ -18,7 +18,7 @@
 use super::archive::Day;
 
 /// The set of all lists that were ever used, to find data that nobody sends.
-pub(super) const QUEUES: &str = "stashgate:queues";
+pub(crate) const QUEUES: &str = "stashgate:queues";
 
 /// The slot of what all gateways keep beside the queues.
 pub(crate) const BESIDE: &str = "{stashgate}";
@@ -82,7 +82,7 @@ pub(super) fn lists(queue: &str, shards: usize) -> Vec<String> {
 }
 
 /// Whether `list` is one that `queue` has with some number of shards.
-pub(super) fn is_of(list: &str, queue: &str) -> bool {
+pub(crate) fn is_of(list: &str, queue: &str) -> bool {
     match list.strip_prefix(queue) {
         Some("") => true,
         Some(rest) => rest
