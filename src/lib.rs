@@ -19,6 +19,7 @@
 //! - [`wire`] holds the protocols' codecs, without I/O.
 //! - [`dead_letter`] keeps what cannot be processed, with the reason.
 //! - [`jq`] runs expressions over events, in a process of their own.
+//! - [`replay`] puts what was delivered once into its queue again.
 //! - [`ledger`] holds the sums that show that nothing was lost.
 //!
 //! The stages do not know each other; [`gateway`] joins them. Around them stand
@@ -42,6 +43,7 @@ mod net;
 pub mod proto;
 pub mod receiver;
 pub mod record;
+pub mod replay;
 pub mod shutdown;
 pub mod spool;
 pub mod status;

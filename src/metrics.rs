@@ -56,6 +56,12 @@ pub fn spilled(queue: &QueueName, events: u32) {
         .increment(u64::from(events));
 }
 
+/// A replay put batches into a queue again.
+pub fn replayed(queue: &QueueName, batches: u64, events: u64) {
+    counter!("stashgate_replayed_batches_total", "queue" => queue.to_string()).increment(batches);
+    counter!("stashgate_replayed_events_total", "queue" => queue.to_string()).increment(events);
+}
+
 /// Events were delivered and could not be kept in the archive on the local disk.
 pub fn unarchived(queue: &QueueName, events: u64) {
     counter!("stashgate_redis_unarchived_events_total", "queue" => queue.to_string())
@@ -102,7 +108,7 @@ pub fn end_to_end_took(queue: &QueueName, took: Duration) {
 }
 
 /// Unit and meaning of each counter.
-const COUNTERS: [(&str, Unit, &str); 12] = [
+const COUNTERS: [(&str, Unit, &str); 14] = [
     (
         "stashgate_accepted_events_total",
         Unit::Count,
@@ -135,6 +141,16 @@ const COUNTERS: [(&str, Unit, &str); 12] = [
     ),
     (
         "stashgate_spilled_events_total",
+        Unit::Count,
+        "Their events.",
+    ),
+    (
+        "stashgate_replayed_batches_total",
+        Unit::Count,
+        "Batches that a replay put into a queue again.",
+    ),
+    (
+        "stashgate_replayed_events_total",
         Unit::Count,
         "Their events.",
     ),

@@ -29,6 +29,7 @@ fn status(state: State) -> Status {
         queues: Vec::new(),
         redis: None,
         dead_letters: None,
+        replays: Vec::new(),
         warnings: Vec::new(),
     }
 }
@@ -51,6 +52,7 @@ async fn serve(state: State, ago: Duration, token: Option<&str>) -> SocketAddr {
             })
         }),
         dead_letters: Desk::new(|| None),
+        replays: Box::new(|| None),
         token: Box::new(move || token.clone()),
     };
     tokio::spawn(admin::serve(

@@ -68,6 +68,17 @@ async fn the_page_lists_what_a_scrape_of_a_gateway_gives() {
         scrape.contains(confirmed)
     })
     .await;
+    // All of it once more.
+    let replay = format!(
+        "POST /api/v1/replays HTTP/1.1\r\nHost: {0}\r\nContent-Type: application/json",
+        setup.admin
+    );
+    assert_eq!(ask(setup.admin, &replay, "{\"from\":0}").status, 200);
+    eventually("a replay", || {
+        scrape = get(setup.admin, "/metrics").body;
+        scrape.contains("stashgate_replayed_events_total{queue=\"logstash\"} 101")
+    })
+    .await;
     assert_eq!(declared(&scrape), documented());
     let endpoint = format!("endpoint=\"{}\"", logstash.address());
     for name in [

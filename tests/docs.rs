@@ -37,8 +37,7 @@ const RUNNERS: [&str; 3] = [
 ];
 
 /// What a command begins with, and why no test types it.
-const NOT_RUN: [(&str, &str); 21] = [
-    ("stashgate replay ", "is not there yet"),
+const NOT_RUN: [(&str, &str); 20] = [
     (
         "make ",
         "runs for minutes, or for ever; that there is such a target is tested here",
@@ -285,4 +284,31 @@ async fn the_page_of_the_stack_makes_secrets_that_nobody_else_reads() {
         .permissions()
         .mode();
     assert_eq!(mode & 0o777, 0o600);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_page_about_replays_works_as_written() {
+    let mut site = Site::start("").await;
+    for n in 0..8 {
+        http::post(site.setup.http, &http::events(n..n + 1));
+    }
+    confirmed(&site, 8).await;
+    let said = site.type_all(&typed("docs/replay.md", "A day")).await;
+    assert!(said[0].contains("8 events in 8 batches"), "{said:?}");
+    assert!(
+        said[2].contains("8 events are in queue logstash"),
+        "{said:?}"
+    );
+    confirmed(&site, 8 * 3).await;
+    let said = site
+        .type_all(&typed("docs/replay.md", "While it runs"))
+        .await;
+    assert!(said[0].contains("picked by the expression: 7"), "{said:?}");
+    assert!(said[1].contains("replay 3 of logstash"), "{said:?}");
+    let said = site.type_all(&typed("docs/replay.md", "Over HTTP")).await;
+    let states = ["waiting", "paused", "paused", "cancelled"];
+    for (said, state) in said.iter().zip(states) {
+        assert!(said.contains(&format!("\"state\":\"{state}\"")), "{said}");
+    }
+    assert_eq!(said.len(), states.len());
 }

@@ -338,3 +338,60 @@ async fn what_only_a_replay_brought_goes_after_its_time_too() {
     assert_eq!(segments(dir.path()).len(), 0);
     assert_eq!(stats(&spool).stored_since, None);
 }
+
+#[tokio::test]
+async fn the_archive_is_read_on_where_an_earlier_reader_had_come_also_after_a_restart() {
+    let (dir, disk, options, mut spool) = start(|_| ());
+    append_numbers(&spool, 0..30).await;
+    let range = || UnixMillis(0)..=UnixMillis(u64::MAX);
+    let mut archive = spool.archive(&queue(), range()).await.expect("opens");
+    let mut got = Vec::new();
+    for taken in [1, 4, 9, 20] {
+        for _ in 0..taken {
+            let next = archive.next().await.expect("read");
+            got.extend(next.map(|(header, payload)| number(&header, &payload)));
+        }
+        let mark = serde_json::to_string(&archive.mark()).expect("written");
+        drop(archive);
+        // Of what comes later nothing is in it.
+        append_numbers(&spool, 100..103).await;
+        drop(spool);
+        disk.cut_power(Survives::Nothing);
+        spool = open_on(&disk, &options);
+        let mark = serde_json::from_str(&mark).expect("read");
+        archive = spool
+            .archive_from(&queue(), range(), &mark)
+            .await
+            .expect("opens");
+    }
+    assert_eq!(archive.next().await.expect("read"), None);
+    assert_eq!((got, archive.missing()), ((0..30).collect(), 0));
+    assert!(segments(dir.path()).len() > 3);
+}
+
+#[tokio::test]
+async fn a_reader_that_goes_on_later_tells_what_retention_took_meanwhile() {
+    let (dir, _disk, _options, spool) = start(|o| o.retention = HOUR);
+    append_old(&spool, 0..20, 2 * HOUR).await;
+    append_numbers(&spool, 20..30).await;
+    let range = || UnixMillis(0)..=UnixMillis(u64::MAX);
+    let mut archive = spool.archive(&queue(), range()).await.expect("opens");
+    archive.next().await.expect("read").expect("there");
+    let mark = archive.mark();
+    drop(archive);
+    let all = segments(dir.path()).len();
+    ack_numbers(&spool, 0..30).await;
+    checkpoint(&spool).await;
+    assert!(segments(dir.path()).len() < all);
+    let mut later = spool
+        .archive_from(&queue(), range(), &mark)
+        .await
+        .expect("opens");
+    let mut got = 0;
+    while let Some((header, _)) = later.next().await.expect("read") {
+        got += u64::from(header.events);
+    }
+    let whole: u64 = (1..30).map(|n| u64::from(batch(n).events)).sum();
+    assert_eq!(got + later.missing(), whole);
+    assert!(later.missing() > 0);
+}

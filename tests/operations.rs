@@ -148,7 +148,6 @@ async fn a_day() -> (Site, Recipe) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "stashgate replay is not there yet"]
 async fn a_lost_day_is_replayed_over_what_is_left_of_it_and_into_an_empty_index() {
     let (mut site, mut recipe) = a_day().await;
     recipe.up_to(&mut site, "stashgate replay status").await;
@@ -254,7 +253,6 @@ fn todays_list() -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "stashgate replay is not there yet"]
 async fn the_lists_of_the_old_agent_are_drained_and_its_day_is_replayed() {
     let redis = RedisServer::start();
     for n in 0..200 {

@@ -414,3 +414,90 @@ async fn what_was_replayed_is_not_kept_a_second_time() {
     assert_eq!(kept, [(2, Origin::Returned), (4, Origin::Accepted)]);
     spool.close().await;
 }
+
+/// Reads `spool`'s archive a few batches at a time, each time from the mark of the last.
+async fn in_pieces(spool: &Spool, batches: usize) -> Vec<(std::sync::Arc<Header>, Bytes)> {
+    let queue = QueueName::default();
+    let mut all = Vec::new();
+    let mut mark = archive(spool, ALL).await.mark();
+    loop {
+        // As it stands in a file.
+        let written = serde_json::to_string(&mark).expect("written");
+        let read = serde_json::from_str(&written).expect("read");
+        let archive = spool.archive_from(&queue, ALL, &read).await;
+        let mut archive = archive.expect("opens");
+        for _ in 0..batches {
+            let Some(record) = archive.next().await.expect("read") else {
+                return all;
+            };
+            all.push(record);
+        }
+        mark = archive.mark();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_archive_is_read_on_where_an_earlier_reader_had_come() {
+    let redis = RedisServer::start();
+    let spool = open(kept(&redis, 1 << 30)).await;
+    let today = UnixMillis::now().0;
+    let day = |n: u64| today - (n % 3) * DAY;
+    settle(&spool, (0..40).map(|n| batch(n, day(n), 10))).await;
+    let kept = || (0..3).map(|n| redis.ask::<u64>(&["LLEN", &key(day(n))]));
+    until("kept", || kept().sum::<u64>() == 40).await;
+    // Of others, between ours: gathered up to where ours begin again.
+    let plain = |n: u64| format!("{{\"plain\":{n}}}").into_bytes();
+    push(&redis, &key(day(1)), &[&plain(1), &plain(2)]);
+    let ours = encode(&batch(40, day(1), 10), Compression::None);
+    push(&redis, &key(day(1)), &[&ours, &plain(3)]);
+    let whole = rest(&mut archive(&spool, ALL).await).await;
+    assert_eq!(whole.len(), 40 + 3);
+    for batches in [1, 2, 7] {
+        let pieces = in_pieces(&spool, batches).await;
+        // What others wrote makes up other batches each time.
+        let events =
+            |all: &[(_, Bytes)]| all.iter().map(|(_, b)| &b[..]).collect::<Vec<_>>().concat();
+        assert_eq!(events(&pieces), events(&whole), "{batches} at a time");
+    }
+    // What came later is not in it.
+    let mark = archive(&spool, ALL).await.mark();
+    settle(&spool, [batch(50, today, 10)]).await;
+    until("kept", || kept().sum::<u64>() == 40 + 4 + 1).await;
+    let queue = QueueName::default();
+    let mut later = spool.archive_from(&queue, ALL, &mark).await.expect("opens");
+    assert_eq!(rest(&mut later).await.len(), whole.len());
+    spool.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reader_that_goes_on_later_tells_what_was_taken_away_meanwhile() {
+    let redis = RedisServer::start();
+    let spool = open(kept(&redis, 1 << 30)).await;
+    let today = UnixMillis::now().0;
+    settle(&spool, (0..10).map(|n| batch(n, today, 10))).await;
+    until("kept", || redis.ask::<u64>(&["LLEN", &key(today)]) == 10).await;
+    let mut begun = archive(&spool, ALL).await;
+    for _ in 0..3 {
+        begun.next().await.expect("read").expect("there");
+    }
+    let mark = begun.mark();
+    drop(begun);
+    let books = "{logstash}:archive";
+    let day = key(today).split_once('-').expect("a day").1.to_owned();
+    redis.ask::<Vec<u8>>(&["LPOP", &key(today)]);
+    redis.ask::<Vec<Vec<u8>>>(&["LPOP", &key(today), "4"]);
+    redis.ask::<u64>(&["HSET", books, &format!("gone:{day}"), "5"]);
+    let queue = QueueName::default();
+    let mut later = spool.archive_from(&queue, ALL, &mark).await.expect("opens");
+    let numbers: Vec<u64> = rest(&mut later)
+        .await
+        .iter()
+        .map(|(h, _)| number(h))
+        .collect();
+    assert_eq!((numbers, later.missing()), ((5..10).collect(), 2));
+    // And where all of it went.
+    redis.ask::<u64>(&["DEL", &key(today), books]);
+    let mut later = spool.archive_from(&queue, ALL, &mark).await.expect("opens");
+    assert_eq!((rest(&mut later).await.len(), later.missing()), (0, 7));
+    spool.close().await;
+}

@@ -6,7 +6,20 @@ use std::path::{Path, PathBuf};
 
 /// What a stage may not name. A stage may use another one's contract (`Spool`,
 /// `DeadLetters`), never its insides, and knows nothing of what is built on it.
-const FORBIDDEN: [(&str, &[&str]); 9] = [
+const FORBIDDEN: [(&str, &[&str]); 10] = [
+    (
+        "replay",
+        &[
+            "receiver",
+            "forwarder",
+            "admin",
+            "dead_letter",
+            "spool::journal",
+            "gateway",
+            "cli",
+            "status",
+        ],
+    ),
     (
         "receiver",
         &[

@@ -8,6 +8,7 @@
 //! | `GET /api/v1/status` | [`Status`] as JSON | yes |
 //! | `POST /api/v1/hold`, `/api/v1/resume` | what is held, as JSON | yes |
 //! | `/api/v1/dead-letters/…` | see `dead_letters` | yes |
+//! | `/api/v1/replays` | see `replays` | yes |
 //!
 //! Every error is `{"error": "…"}`, and no browser may take an answer for anything
 //! but what its type says. Who may ask is decided in `guard`.
@@ -18,6 +19,7 @@ mod health;
 mod hold;
 mod process;
 mod redis;
+mod replays;
 mod scrape;
 mod serve;
 mod text;
@@ -38,6 +40,7 @@ pub use scrape::Metrics;
 pub use serve::serve;
 
 use crate::config::Secret;
+use crate::replay::Replays;
 use crate::status::{State, Status};
 
 /// What the admin address shows, and to whom.
@@ -50,6 +53,8 @@ pub struct Admin {
     pub hold: Hold,
     /// The way to the dead letters.
     pub dead_letters: Desk,
+    /// Gives the replays; `None` while the gateway is starting.
+    pub replays: Box<dyn Fn() -> Option<Replays> + Send + Sync>,
     /// What was counted since the start.
     pub metrics: Metrics,
     /// Gives the token that callers must bring now.
@@ -65,6 +70,7 @@ pub fn router(admin: Admin) -> Router {
         .route("/api/v1/hold", post(hold::hold))
         .route("/api/v1/resume", post(hold::resume))
         .merge(dead_letters::routes())
+        .merge(replays::routes())
         .fallback(not_found)
         .layer(middleware::from_fn_with_state(admin.clone(), guard::guard));
     Router::new()

@@ -8,6 +8,7 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use super::text::{Kind, Text};
 use super::{process, redis};
 use crate::metrics::describe;
+use crate::replay;
 use crate::status::{DeadLetterStats, PlaceStats, QueueStatus, State, Status};
 
 /// Seconds, from a sync on a fast disk to a stretch that a slow Logstash holds.
@@ -54,6 +55,7 @@ impl Metrics {
         write_endpoints(&mut text, status);
         write_dead_letters(&mut text, status);
         redis::write(&mut text, status);
+        write_replays(&mut text, status);
         text.0
     }
 }
@@ -284,6 +286,27 @@ fn write_ledger(text: &mut Text, status: &Status) {
             text.value(name, &labels, events);
         }
     }
+}
+
+fn write_replays(text: &mut Text, status: &Status) {
+    let name = "stashgate_replays";
+    text.metric(
+        name,
+        Kind::Gauge,
+        "Replays that are not over, by what they are doing.",
+    );
+    for state in replay::State::OPEN {
+        let of_it = status.replays.iter().filter(|job| job.state == state);
+        text.value(name, &[("state", state.as_str())], of_it.count());
+    }
+    let name = "stashgate_replay_remaining_events";
+    text.metric(
+        name,
+        Kind::Gauge,
+        "Events that replays have still to go through, as far as they are counted.",
+    );
+    let remaining = status.replays.iter().map(replay::Job::remaining_events);
+    text.value(name, &[], remaining.sum::<u64>());
 }
 
 fn write_endpoints(text: &mut Text, status: &Status) {

@@ -11,6 +11,7 @@ mod http;
 mod journal;
 mod jq_child;
 mod output;
+mod replay;
 mod run;
 mod send;
 mod settings;
@@ -63,6 +64,7 @@ enum Command {
     Health(health::Health),
     Hold(hold::Hold),
     Resume(hold::Resume),
+    Replay(replay::Replay),
     Send(send::Send),
     DeadLetters(dead_letters::DeadLetters),
     Journal(journal::Journal),
@@ -93,6 +95,7 @@ fn run(command: Command) -> Result<Exit, Failure> {
         Command::Health(health) => health.run(),
         Command::Hold(hold) => hold.run(),
         Command::Resume(resume) => resume.run(),
+        Command::Replay(replay) => replay.run(),
         Command::Send(send) => send.run(),
         Command::JqChild(child) => child.run(),
         Command::DeadLetters(letters) => letters.run(),

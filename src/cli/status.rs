@@ -74,6 +74,9 @@ fn write_view(out: &mut String, status: &Answer) -> std::fmt::Result {
     if let Some(letters) = &status.dead_letters {
         write_letters(out, letters)?;
     }
+    for job in status.replays.iter().filter(|job| !job.state.is_over()) {
+        writeln!(out, "\n{}", super::replay::line(job))?;
+    }
     for warning in &status.warnings {
         writeln!(out, "warning: {}", escape(warning))?;
     }

@@ -57,6 +57,7 @@ use crate::dead_letter::redis_list::RedisList;
 use crate::dead_letter::store::{Store, StoreError};
 use crate::dead_letter::{DeadLetters, filing, moving};
 use crate::receiver::Intake;
+use crate::replay::Replays;
 use crate::spool::Spool;
 use crate::spool::journal::OpenError;
 use crate::spool::redis;
@@ -119,6 +120,11 @@ pub enum StartError {
         /// Why.
         error: OpenError,
     },
+    /// The list of replays cannot be read.
+    #[error(
+        "cannot read replays.json in the data folder: {0}; mend the disk, or remove the file to forget them"
+    )]
+    Replays(std::io::Error),
     /// The store of dead letters does not open.
     #[error("{0}")]
     Store(StoreError),
@@ -159,7 +165,10 @@ impl Gateway {
         let holds = Arc::new(Holds::open(&config.data_dir)?);
         let forwarders = Forwarders::start(&config, &spool, &letters, &holds, &closing)?;
         let forwarders = Arc::new(forwarders);
+        let replays = Replays::open(&config.data_dir, spool.clone(), shared.jq());
+        let replays = replays.map_err(StartError::Replays)?;
         shared.opened(Stages {
+            replays: replays.clone(),
             spool: spool.clone(),
             letters: letters.clone(),
             store: store.clone(),
@@ -185,6 +194,7 @@ impl Gateway {
         gateway.start_moving(former_store, &store);
         gateway.start_reading(list);
         gateway.start_filing(store);
+        gateway.start_replays(replays);
         gateway.start_sampling();
         gateway.start_watching();
         Ok(gateway)
@@ -267,6 +277,10 @@ impl Gateway {
         self.background.spawn(filing::run(letters, store, closing));
     }
 
+    fn start_replays(&self, replays: Replays) {
+        self.background.spawn(replays.run(self.closing.clone()));
+    }
+
     fn start_sampling(&self) {
         let (shared, closing) = (self.shared.clone(), self.closing.clone());
         self.background.spawn(async move {
@@ -277,7 +291,7 @@ impl Gateway {
 
 async fn serve_admin(listener: TcpListener, shared: Arc<Shared>, end: CancellationToken) {
     let (pulse, tokens, holds) = (shared.clone(), shared.clone(), shared.clone());
-    let benches = shared.clone();
+    let (benches, replays) = (shared.clone(), shared.clone());
     let metrics = shared.metrics();
     let admin = admin::Admin {
         status: Box::new(move || shared.status()),
@@ -287,6 +301,7 @@ async fn serve_admin(listener: TcpListener, shared: Arc<Shared>, end: Cancellati
             Box::pin(async move { holds.hold(&name, hold).await })
         }),
         dead_letters: admin::Desk::new(move || benches.workbench()),
+        replays: Box::new(move || replays.replays()),
         metrics,
         token: Box::new(move || tokens.config().admin.token.clone()),
     };

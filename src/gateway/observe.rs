@@ -20,6 +20,7 @@ use crate::dead_letter::workbench::{self, Workbench};
 use crate::dead_letter::{DeadLetterStats, DeadLetters};
 use crate::forwarder::{self, EndpointState, HostStatus};
 use crate::jq::Runner;
+use crate::replay::Replays;
 use crate::spool::journal::files::{Files, OsFiles};
 use crate::spool::{QueueStats, Spool};
 use crate::status::{Endpoint, Limits, Listener, QueueStatus, Sampler, State, Status};
@@ -28,6 +29,7 @@ const SAMPLE_EVERY: Duration = Duration::from_secs(1);
 
 /// The stages of a gateway that has opened its spool.
 pub(super) struct Stages {
+    pub(super) replays: Replays,
     pub(super) spool: Spool,
     pub(super) letters: DeadLetters,
     pub(super) store: Store,
@@ -72,6 +74,16 @@ impl Shared {
 
     pub(super) fn set_config(&self, config: Arc<Config>) {
         self.config.store(config);
+    }
+
+    /// Runs jq expressions, for all who have some.
+    pub(super) fn jq(&self) -> Runner {
+        self.jq.clone()
+    }
+
+    /// The replays; `None` while the gateway is starting.
+    pub(super) fn replays(&self) -> Option<Replays> {
+        Some(self.stages.get()?.replays.clone())
     }
 
     pub(super) fn metrics(&self) -> Metrics {
@@ -146,6 +158,7 @@ impl Shared {
                 .chain(watch.iter().flat_map(|watch| watch.warnings()))
                 .chain(alarms(&queues, letters.as_ref()))
                 .collect(),
+            replays: stages.map(|s| s.replays.all()).unwrap_or_default(),
             queues,
             redis: watch.map(|watch| watch.status()),
             dead_letters: letters,

@@ -1,13 +1,19 @@
 //! What is kept of the past of a queue, read as a stream.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use serde::{Deserialize, Serialize};
 
-use super::journal::Scan;
-use super::redis::archive::Reader;
+use super::Spool;
+use super::journal::{Journal, Scan, ScanMark};
+use super::redis::Redis;
+use super::redis::archive::{ListMark, Reader};
 use super::redis::nodes::Fault;
+use crate::batch::{QueueName, UnixMillis};
 use crate::record::Header;
 
 /// Most records of the journal that are read at a time, and most bytes.
@@ -17,13 +23,32 @@ const BYTES: usize = 1 << 20;
 /// Batches that were accepted in a range of time, as they were then: with their ids.
 /// About in the order of that time: exactly so between the places in which they are
 /// kept, in a place as it has them. Holds a few mebibytes for each place. What is settled
-/// after it was opened may be missing.
+/// after it was opened may be missing; what was replayed is not in it a second time.
 #[derive(Debug, Default)]
 pub struct Archive {
     /// Those that are still to be read.
     places: Vec<Place>,
     /// What those that were read missed.
     missing: u64,
+}
+
+/// How far an archive was read, and how far it reaches: another one of the same queue and
+/// range goes on there, after a restart too.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ArchiveMark {
+    journals: BTreeMap<Kept, ScanMark>,
+    lists: Vec<ListMark>,
+}
+
+/// Which journal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Kept {
+    /// That of the spool, or beside a Redis what that did not take.
+    Spool,
+    /// What Redis settled.
+    Archive,
 }
 
 /// A place, and its next batch once that is read.
@@ -35,15 +60,19 @@ struct Place {
 
 #[derive(Debug)]
 enum Part {
-    Journal(InJournal),
+    Journal(Box<InJournal>),
     Redis(Box<Reader>),
 }
 
 /// A scan blocks, so it is away while it reads. `None`: it did not come back.
 #[derive(Debug)]
 struct InJournal {
+    kept: Kept,
     scan: Option<Scan>,
-    read: VecDeque<Record>,
+    /// What was read, each with where it ends.
+    read: VecDeque<(Record, ScanMark)>,
+    /// After the last that was handed out.
+    mark: ScanMark,
 }
 
 type Record = (Arc<Header>, Bytes);
@@ -54,6 +83,33 @@ type Record = (Arc<Header>, Bytes);
 pub struct ArchiveError(String);
 
 impl Archive {
+    /// What `spool` keeps; from `mark` on if there is one.
+    pub(super) async fn open(
+        spool: &Spool,
+        queue: &QueueName,
+        accepted: RangeInclusive<UnixMillis>,
+        mark: Option<&ArchiveMark>,
+    ) -> Result<Self, ArchiveError> {
+        let question = Question {
+            queue,
+            accepted,
+            mark,
+        };
+        let mut archive = Self::default();
+        match spool {
+            Spool::Journal(journal) => archive.add_journal(&question, Kept::Spool, journal),
+            Spool::Redis(redis) => archive.add_redis(&question, redis).await?,
+            Spool::Spill(spill) => {
+                let (redis, journal) = spill.parts();
+                archive.add_redis(&question, redis).await?;
+                if let Some(journal) = journal {
+                    archive.add_journal(&question, Kept::Spool, journal);
+                }
+            }
+        }
+        Ok(archive)
+    }
+
     /// The next batch: header and events, as a block. `None`: that was all.
     pub async fn next(&mut self) -> Result<Option<Record>, ArchiveError> {
         let mut at = 0;
@@ -70,7 +126,10 @@ impl Archive {
         }
         let accepted_at = |place: &&mut Place| place.next.as_ref().map(|(h, _)| h.accepted_at);
         let oldest = self.places.iter_mut().min_by_key(accepted_at);
-        Ok(oldest.and_then(|place| place.next.take()))
+        Ok(oldest.and_then(|place| {
+            place.part.handed_out();
+            place.next.take()
+        }))
     }
 
     /// What could not be read so far because it was damaged, or went away meanwhile: in
@@ -80,23 +139,63 @@ impl Archive {
         self.missing + reading.sum::<u64>()
     }
 
-    /// Reads a scan of a journal, too.
-    pub(super) fn and_journal(self, scan: Option<Scan>) -> Self {
-        let read = VecDeque::new();
-        let scan = scan.map(Some);
-        self.and(scan.map(|scan| Part::Journal(InJournal { scan, read })))
+    /// How far it was read: after the batch that was handed out last.
+    pub fn mark(&self) -> ArchiveMark {
+        let mut mark = ArchiveMark::default();
+        for place in &self.places {
+            match &place.part {
+                Part::Journal(journal) => drop(mark.journals.insert(journal.kept, journal.mark)),
+                Part::Redis(reader) => mark.lists = reader.mark(),
+            }
+        }
+        mark
     }
 
-    /// Reads Redis, too.
-    pub(super) fn and_redis(self, reader: Option<Reader>) -> Self {
-        self.and(reader.map(|reader| Part::Redis(Box::new(reader))))
+    fn add_journal(&mut self, question: &Question<'_>, kept: Kept, journal: &Journal) {
+        let scan = match question.mark {
+            None => journal.scan(question.queue, question.accepted.clone()),
+            Some(mark) => mark.journals.get(&kept).and_then(|mark| {
+                journal.scan_from(question.queue, question.accepted.clone(), *mark)
+            }),
+        };
+        self.add(scan.map(|scan| {
+            Part::Journal(Box::new(InJournal {
+                kept,
+                mark: scan.mark(),
+                scan: Some(scan),
+                read: VecDeque::new(),
+            }))
+        }));
     }
 
-    fn and(mut self, part: Option<Part>) -> Self {
+    async fn add_redis(
+        &mut self,
+        question: &Question<'_>,
+        redis: &Redis,
+    ) -> Result<(), ArchiveError> {
+        let lists = question.mark.map(|mark| &mark.lists[..]);
+        let accepted = question.accepted.clone();
+        // Boxed, as what is behind it is too deep a future for the compiler.
+        let opening: BoxFuture<'_, _> = Box::pin(redis.archive(question.queue, accepted, lists));
+        let reader = opening.await?;
+        self.add(reader.map(|reader| Part::Redis(Box::new(reader))));
+        if let Some(local) = redis.local_archive() {
+            self.add_journal(question, Kept::Archive, local.journal());
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, part: Option<Part>) {
         let place = part.map(|part| Place { part, next: None });
         self.places.extend(place);
-        self
     }
+}
+
+/// What is to be read.
+struct Question<'q> {
+    queue: &'q QueueName,
+    accepted: RangeInclusive<UnixMillis>,
+    mark: Option<&'q ArchiveMark>,
 }
 
 impl Part {
@@ -104,9 +203,17 @@ impl Part {
         match self {
             Self::Journal(journal) => journal.next().await,
             Self::Redis(reader) => {
-                let next = reader.next().await?;
+                let next = reader.peek().await?;
                 Ok(next.map(|(header, block)| (Arc::new(header), block)))
             }
+        }
+    }
+
+    /// What [`Part::next`] gave last was handed out.
+    fn handed_out(&mut self) {
+        match self {
+            Self::Journal(journal) => journal.handed_out(),
+            Self::Redis(reader) => reader.handed_out(),
         }
     }
 
@@ -127,7 +234,13 @@ impl InJournal {
             self.scan = Some(scan);
             self.read = records?;
         }
-        Ok(self.read.pop_front())
+        Ok(self.read.front().map(|(record, _)| record.clone()))
+    }
+
+    fn handed_out(&mut self) {
+        if let Some((_, mark)) = self.read.pop_front() {
+            self.mark = mark;
+        }
     }
 }
 
@@ -135,14 +248,14 @@ fn interrupted() -> ArchiveError {
     ArchiveError("reading was interrupted".into())
 }
 
-fn some_of(mut scan: Scan) -> (Scan, Result<VecDeque<Record>, ArchiveError>) {
+fn some_of(mut scan: Scan) -> (Scan, Result<VecDeque<(Record, ScanMark)>, ArchiveError>) {
     let mut records = VecDeque::new();
     let mut bytes = 0;
     while records.len() < RECORDS && bytes < BYTES {
         match scan.next() {
             Some(Ok(record)) => {
                 bytes += record.1.len();
-                records.push_back(record);
+                records.push_back((record, scan.mark()));
             }
             Some(Err(error)) => return (scan, Err(ArchiveError(error.to_string()))),
             None => break,

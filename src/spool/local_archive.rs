@@ -17,7 +17,6 @@
 
 use std::collections::BTreeMap;
 use std::future::poll_fn;
-use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 use std::time::{Duration, Instant};
@@ -26,7 +25,6 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use super::journal::Journal;
-pub(super) use super::journal::Scan;
 use super::{AppendError, Appended, LeaseError, QueueStats};
 use crate::batch::{Batch, QueueName, UnixMillis};
 use crate::log::SharedComplaints;
@@ -160,13 +158,9 @@ impl LocalArchive {
         self.0.queues.get(queue).into_iter().for_each(how);
     }
 
-    /// What is kept of a queue that was accepted in `accepted`.
-    pub(super) fn scan(
-        &self,
-        queue: &QueueName,
-        accepted: RangeInclusive<UnixMillis>,
-    ) -> Option<Scan> {
-        self.0.journal.scan(queue, accepted)
+    /// Where it is kept.
+    pub(super) fn journal(&self) -> &Journal {
+        &self.0.journal
     }
 
     /// Adds what is kept of a queue to its figures.

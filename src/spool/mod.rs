@@ -21,7 +21,7 @@ pub mod spill;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-pub use archive::{Archive, ArchiveError};
+pub use archive::{Archive, ArchiveError, ArchiveMark};
 pub use lease::{Lease, SettleError};
 pub use permit::Permit;
 
@@ -77,23 +77,17 @@ impl Spool {
         queue: &QueueName,
         accepted: RangeInclusive<UnixMillis>,
     ) -> Result<Archive, ArchiveError> {
-        let archive = Archive::default();
-        Ok(match self {
-            Self::Journal(journal) => archive.and_journal(journal.scan(queue, accepted)),
-            Self::Redis(redis) => {
-                let local = redis.local_scan(queue, accepted.clone());
-                let kept = redis.archive(queue, accepted).await?;
-                archive.and_redis(kept).and_journal(local)
-            }
-            Self::Spill(spill) => {
-                let (redis, journal) = spill.parts();
-                let spilled = journal.and_then(|j| j.scan(queue, accepted.clone()));
-                let local = redis.local_scan(queue, accepted.clone());
-                let kept = redis.archive(queue, accepted).await?;
-                let archive = archive.and_redis(kept).and_journal(local);
-                archive.and_journal(spilled)
-            }
-        })
+        Archive::open(self, queue, accepted, None).await
+    }
+
+    /// Reads on where an archive of the same `queue` and range had come to `mark`.
+    pub async fn archive_from(
+        &self,
+        queue: &QueueName,
+        accepted: RangeInclusive<UnixMillis>,
+        mark: &ArchiveMark,
+    ) -> Result<Archive, ArchiveError> {
+        Archive::open(self, queue, accepted, Some(mark)).await
     }
 
     /// What each queue holds now.

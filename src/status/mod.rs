@@ -12,6 +12,7 @@ pub use rates::{Limits, Rates, Sampler};
 
 use crate::batch::UnixMillis;
 pub use crate::dead_letter::{DeadLetterStats, PlaceStats};
+use crate::replay::Job;
 use crate::spool::QueueStats;
 
 /// A gateway, as of now.
@@ -35,6 +36,9 @@ pub struct Status {
     pub redis: Option<RedisStatus>,
     /// The dead letters; `None` while it is starting.
     pub dead_letters: Option<DeadLetterStats>,
+    /// What is sent again from the archive: all that is not over, and what was last.
+    #[serde(default)]
+    pub replays: Vec<Job>,
     /// What weakens its promises, and what needs a person.
     pub warnings: Vec<String>,
 }

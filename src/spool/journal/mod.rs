@@ -59,7 +59,7 @@ use std::time::{Duration, Instant};
 
 pub(super) use lease::{Lease, Permit};
 pub use options::{OpenError, Options, Sync};
-pub use scan::{Scan, ScanError};
+pub use scan::{Scan, ScanError, ScanMark};
 
 use tokio::sync::oneshot;
 
@@ -209,6 +209,17 @@ impl Journal {
     pub fn scan(&self, queue: &QueueName, accepted: RangeInclusive<UnixMillis>) -> Option<Scan> {
         let queue = self.0.queues.get(queue)?;
         Some(Scan::new(queue.clone(), accepted))
+    }
+
+    /// A scan that goes on where one of the same queue and range had come.
+    pub(super) fn scan_from(
+        &self,
+        queue: &QueueName,
+        accepted: RangeInclusive<UnixMillis>,
+        mark: ScanMark,
+    ) -> Option<Scan> {
+        let queue = self.0.queues.get(queue)?;
+        Some(Scan::resume(queue.clone(), accepted, mark))
     }
 
     /// Writes the cursors and looks at retention and the disk now; all of it

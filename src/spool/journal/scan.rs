@@ -7,6 +7,7 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 
 use super::layout::Position;
 use super::queue::Queue;
@@ -30,7 +31,18 @@ pub struct Scan {
     events: Option<u64>,
     loaded: VecDeque<Loaded>,
     missing_events: u64,
+    /// After the record that was handed out last.
+    mark: ScanMark,
     ended: bool,
+}
+
+/// How far a scan has come. It holds over a restart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ScanMark {
+    at: Position,
+    /// Whether the running total of events at `at` is known.
+    is_counted: bool,
+    until: Position,
 }
 
 /// A scan could not be finished.
@@ -41,16 +53,36 @@ pub struct ScanError(String);
 impl Scan {
     pub(super) fn new(queue: Arc<Queue>, accepted: RangeInclusive<UnixMillis>) -> Self {
         let (oldest, until) = queue.look(|state| (state.segments().oldest(), state.tail()));
+        let mark = ScanMark {
+            at: oldest.map_or(until, |(first, _)| Position::start_of(first)),
+            is_counted: false,
+            until,
+        };
+        Self::resume(queue, accepted, mark)
+    }
+
+    /// Goes on where one like it had come.
+    pub(super) fn resume(
+        queue: Arc<Queue>,
+        accepted: RangeInclusive<UnixMillis>,
+        mark: ScanMark,
+    ) -> Self {
         Self {
             queue,
             accepted,
-            at: oldest.map_or(until, |(first, _)| Position::start_of(first)),
-            until,
-            events: None,
+            at: mark.at,
+            until: mark.until,
+            events: mark.is_counted.then_some(mark.at.events),
             loaded: VecDeque::new(),
             missing_events: 0,
+            mark,
             ended: false,
         }
+    }
+
+    /// How far it has come: after the record that was handed out last.
+    pub fn mark(&self) -> ScanMark {
+        self.mark
     }
 
     /// Events between the records read so far that were damaged, or that
@@ -126,7 +158,10 @@ impl Iterator for Scan {
         }
         let record = self.loaded.pop_front();
         self.ended = record.is_none();
-        record.and_then(|r| Some(Ok((r.header, r.payload?))))
+        let record = record?;
+        self.mark.at = record.end();
+        self.mark.is_counted = true;
+        Some(Ok((record.header, record.payload?)))
     }
 }
 

@@ -78,7 +78,7 @@ pub(super) use lease::{Lease, Permit};
 pub use nodes::{BadServer, ServerOptions};
 pub use options::{OpenError, Options, QueueOptions};
 
-use super::local_archive::{LocalArchive, Scan};
+use super::local_archive::LocalArchive;
 use super::room::Room;
 use super::{AppendError, LeaseError, QueueStats};
 use crate::batch::{QueueName, UnixMillis};
@@ -255,30 +255,30 @@ impl Redis {
         &self,
         queue: &QueueName,
         accepted: RangeInclusive<UnixMillis>,
+        marks: Option<&[archive::ListMark]>,
     ) -> Result<Option<archive::Reader>, Fault> {
         let Some(queue) = self.0.queues.get(queue) else {
             return Ok(None);
         };
+        let (nodes, max_event_bytes) = (self.0.nodes.clone(), self.0.max_event_bytes);
+        if let Some(marks) = marks {
+            let reader = archive::Reader::resume(nodes, marks, accepted, max_event_bytes);
+            return Ok(Some(reader));
+        }
         let shards = queue.shards();
         let mut lists: Vec<String> = shards.iter().map(|s| s.list().to_owned()).collect();
         // Where the old agent wrote, and we with one list.
         lists.push(queue.name.to_string());
         lists.sort();
         lists.dedup();
-        let nodes = self.0.nodes.clone();
-        archive::Reader::open(nodes, &lists, accepted, self.0.max_event_bytes)
+        archive::Reader::open(nodes, &lists, accepted, max_event_bytes)
             .await
             .map(Some)
     }
 
-    /// What is kept of the queue on the local disk, if that is the archive's place.
-    pub(super) fn local_scan(
-        &self,
-        queue: &QueueName,
-        accepted: RangeInclusive<UnixMillis>,
-    ) -> Option<Scan> {
-        let local = self.0.local_archive.as_ref()?;
-        local.scan(queue, accepted)
+    /// The archive on the local disk, if there is one.
+    pub(super) fn local_archive(&self) -> Option<&LocalArchive> {
+        self.0.local_archive.as_ref()
     }
 
     pub(super) fn stats(&self) -> Vec<QueueStats> {

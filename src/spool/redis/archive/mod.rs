@@ -24,6 +24,7 @@ mod bound;
 mod carrier;
 mod day;
 mod reader;
+mod shelf;
 
 use std::time::Duration;
 
@@ -31,6 +32,7 @@ pub(super) use bound::Archivist;
 pub(super) use carrier::Carrier;
 pub(super) use day::Day;
 pub use reader::Reader;
+pub use shelf::ListMark;
 
 use super::keys::Keys;
 use super::state::Settlement;

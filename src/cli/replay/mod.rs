@@ -1,0 +1,351 @@
+//! `stashgate replay`
+
+mod view;
+mod watch;
+
+use std::io::{IsTerminal, Write};
+
+use bytes::Bytes;
+use clap::{ArgGroup, Args, Subcommand};
+use hyper::{Method, StatusCode};
+use serde::Deserialize;
+use serde_json::json;
+
+use super::http::{Call, JSON, No, Remote};
+use super::{Exit, Failure, output};
+use crate::batch::{QueueName, UnixMillis};
+use crate::replay::{Job, State};
+pub(super) use view::line;
+use watch::{Left, watch};
+
+const PATH: &str = "/api/v1/replays";
+const DAY_MILLIS: u64 = 86_400_000;
+
+const EXAMPLES: &str = "\
+Examples:
+  stashgate replay --day 2026-11-20 --dry-run      only count, day by day
+  stashgate replay --day 2026-11-20                count, ask, send
+  stashgate replay --from 2026-11-20T08:00:00Z --to 2026-11-20T09:30:00Z --yes
+  stashgate replay --day 2026-11-20 --where '.service == \"shop\"' --rate 5000
+  stashgate replay status                          what is under way
+  stashgate replay pause 3                         and resume 3, cancel 3
+
+Events keep their ids: what is sent twice overwrites itself in an index whose
+document ids are @metadata._id. Not so in data streams, after a rollover, and for
+events that others put into Redis; the count tells how many those are.
+
+The gateway does the work, behind live traffic, and goes on after a restart.
+Ctrl-C only ends the looking on. With spool.kind = \"redis\" the replay belongs to
+the gateway that was asked, but reads what all of them delivered through Redis.";
+
+/// Send again what was accepted in a range of time.
+///
+/// Counts what the archive has, shows it, asks, and puts it into the queue again;
+/// exit code 0 when all of it is there.
+#[derive(Debug, Args)]
+#[command(
+    args_conflicts_with_subcommands = true,
+    subcommand_negates_reqs = true,
+    after_help = EXAMPLES
+)]
+pub(super) struct Replay {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    wish: Wish,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Show replays, or one of them.
+    Status(Status),
+    /// Stop one for a while.
+    Pause(Change),
+    /// Let one go on; after a dry run, send what was counted.
+    Resume(Change),
+    /// Stop one for good. What is in the queue already is sent.
+    Cancel(Change),
+}
+
+#[derive(Debug, Args)]
+#[command(group = ArgGroup::new("range").required(true).multiple(true).args(["from", "day"]))]
+struct Wish {
+    #[command(flatten)]
+    remote: Remote,
+    /// The queue whose archive is read.
+    #[arg(long, default_value_t)]
+    queue: QueueName,
+    /// From this time of acceptance on, such as 2026-11-20T08:00:00Z.
+    #[arg(long, value_name = "TIME", conflicts_with = "day")]
+    from: Option<UnixMillis>,
+    /// Before this time; never later than now.
+    #[arg(long, value_name = "TIME", conflicts_with = "day")]
+    to: Option<UnixMillis>,
+    /// A whole day in UTC, such as 2026-11-20.
+    #[arg(long, value_name = "DATE", value_parser = day)]
+    day: Option<UnixMillis>,
+    /// Only events for which this jq expression gives neither false nor null.
+    #[arg(long = "where", value_name = "JQ")]
+    filter: Option<String>,
+    /// Put them into another queue.
+    #[arg(long, value_name = "QUEUE")]
+    to_queue: Option<QueueName>,
+    /// Most events a second.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    rate: Option<u64>,
+    /// Only count. `replay resume` sends what was counted.
+    #[arg(long)]
+    dry_run: bool,
+    /// Do not ask after the count.
+    #[arg(long, short, conflicts_with = "dry_run")]
+    yes: bool,
+    /// Print what became of it as JSON, and no progress.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+struct Status {
+    #[command(flatten)]
+    remote: Remote,
+    /// Its number; without one, all are shown.
+    id: Option<u64>,
+    /// Look on until it is at its end.
+    #[arg(long, requires = "id")]
+    follow: bool,
+    /// Print the answer as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+struct Change {
+    #[command(flatten)]
+    remote: Remote,
+    /// Its number; not needed if there is only one that is not over.
+    id: Option<u64>,
+    /// Print the answer as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Deserialize)]
+struct List {
+    replays: Vec<Job>,
+}
+
+fn day(text: &str) -> Result<UnixMillis, String> {
+    let start = format!("{text}T00:00:00Z").parse();
+    start.map_err(|_| "write a day such as 2026-11-20".to_owned())
+}
+
+impl Replay {
+    pub(super) fn run(self) -> Result<Exit, Failure> {
+        match self.command {
+            None => self.wish.run(),
+            Some(Command::Status(status)) => status.run(),
+            Some(Command::Pause(change)) => change.run("pause"),
+            Some(Command::Resume(change)) => change.run("resume"),
+            Some(Command::Cancel(change)) => change.run("cancel"),
+        }
+    }
+}
+
+impl Wish {
+    fn run(self) -> Result<Exit, Failure> {
+        let can_ask = std::io::stdin().is_terminal() && std::io::stderr().is_terminal();
+        if !self.yes && !self.dry_run && (self.json || !can_ask) {
+            let what = "nobody can be asked here: say --yes to send, or --dry-run to count";
+            return Err(Failure::new(Exit::Usage, what));
+        }
+        let job: Job = begin(&self.remote, &self.body())?;
+        let job = match watch(&self.remote, job, self.json)? {
+            Left::Ended(job) => job,
+            Left::Interrupted(job) => return Ok(goes_on(&job)),
+        };
+        if job.state != State::Counted {
+            return Ok(self.ended(&job));
+        }
+        if self.dry_run {
+            return Ok(self.counted(&job));
+        }
+        if !self.json {
+            output::print(view::counted(&job));
+        }
+        if job.counted.matching_events == 0 {
+            let job = command(&self.remote, job.id, "cancel")?;
+            self.tell(&job, "there is nothing to send\n");
+            return Ok(Exit::No);
+        }
+        if !self.yes && !confirmed(&job) {
+            command(&self.remote, job.id, "cancel")?;
+            output::print("nothing is sent\n");
+            return Ok(Exit::No);
+        }
+        let job = command(&self.remote, job.id, "resume")?;
+        match watch(&self.remote, job, self.json)? {
+            Left::Ended(job) => Ok(self.ended(&job)),
+            Left::Interrupted(job) => Ok(goes_on(&job)),
+        }
+    }
+
+    /// Always counts first: what comes then is asked for apart.
+    fn body(&self) -> serde_json::Value {
+        let day = self.day.map(|day| (day, UnixMillis(day.0 + DAY_MILLIS)));
+        json!({
+            "queue": self.queue,
+            "to_queue": self.to_queue,
+            "from": self.from.or(day.map(|(from, _)| from)),
+            "to": self.to.or(day.map(|(_, to)| to)),
+            "where": self.filter,
+            "rate": self.rate,
+            "dry_run": true,
+        })
+    }
+
+    fn counted(&self, job: &Job) -> Exit {
+        let text = format!(
+            "{}to send them: stashgate replay resume {id}\n\
+             to forget it: stashgate replay cancel {id}\n",
+            view::counted(job),
+            id = job.id
+        );
+        self.tell(job, &text);
+        Exit::Done
+    }
+
+    fn ended(&self, job: &Job) -> Exit {
+        self.tell(job, &view::ended(job));
+        exit(job)
+    }
+
+    fn tell(&self, job: &Job, text: &str) {
+        match self.json {
+            true => print_json(job),
+            false => output::print(text),
+        }
+    }
+}
+
+impl Status {
+    fn run(self) -> Result<Exit, Failure> {
+        let Some(id) = self.id else {
+            let body = get(&self.remote, "")?;
+            let list: List = read(&body)?;
+            match self.json {
+                true => output::print(format_args!("{}\n", String::from_utf8_lossy(&body))),
+                false => output::print(view::list(&list.replays)),
+            }
+            return Ok(Exit::Done);
+        };
+        let job: Job = read(&get(&self.remote, &format!("/{id}"))?)?;
+        let job = match self.follow {
+            false => job,
+            true => match watch(&self.remote, job, self.json)? {
+                Left::Ended(job) => job,
+                Left::Interrupted(job) => return Ok(goes_on(&job)),
+            },
+        };
+        match self.json {
+            true => print_json(&job),
+            false => output::print(view::detail(&job)),
+        }
+        Ok(if self.follow { exit(&job) } else { Exit::Done })
+    }
+}
+
+impl Change {
+    fn run(self, what: &str) -> Result<Exit, Failure> {
+        let id = match self.id {
+            Some(id) => id,
+            None => only(&self.remote)?,
+        };
+        let job = command(&self.remote, id, what)?;
+        match self.json {
+            true => print_json(&job),
+            false => output::print(view::list(&[job])),
+        }
+        Ok(Exit::Done)
+    }
+}
+
+/// The one that is not over, if there is only one.
+fn only(remote: &Remote) -> Result<u64, Failure> {
+    let list: List = read(&get(remote, "")?)?;
+    let open = list.replays.iter().filter(|job| !job.state.is_over());
+    let open: Vec<u64> = open.map(|job| job.id).collect();
+    match open[..] {
+        [id] => Ok(id),
+        [] => Err(Failure::new(Exit::No, "no replay is under way")),
+        _ => {
+            let what = format!("say which: there are {open:?}");
+            Err(Failure::new(Exit::Usage, what))
+        }
+    }
+}
+
+fn begin(remote: &Remote, wanted: &serde_json::Value) -> Result<Job, Failure> {
+    read(&post(remote, "", wanted)?)
+}
+
+fn command(remote: &Remote, id: u64, what: &str) -> Result<Job, Failure> {
+    read(&post(remote, &format!("/{id}/{what}"), &json!({}))?)
+}
+
+fn get(remote: &Remote, path: &str) -> Result<Bytes, Failure> {
+    ask(remote, Call::new(Method::GET, PATH.to_owned() + path))
+}
+
+fn post(remote: &Remote, path: &str, body: &serde_json::Value) -> Result<Bytes, Failure> {
+    let call = Call::new(Method::POST, PATH.to_owned() + path);
+    ask(remote, call.with(JSON, body.to_string()))
+}
+
+/// What the gateway refuses, it says why; that is no reason to look for it elsewhere.
+fn ask(remote: &Remote, call: Call) -> Result<Bytes, Failure> {
+    remote.call(call).map_err(|no| match no {
+        No::Refused(status, words)
+            if status.is_client_error() && status != StatusCode::UNAUTHORIZED =>
+        {
+            Failure::new(Exit::No, words)
+        }
+        no => remote.failure(&no.to_string()),
+    })
+}
+
+fn read<T: for<'de> Deserialize<'de>>(body: &[u8]) -> Result<T, Failure> {
+    serde_json::from_slice(body).map_err(|error| Failure::new(Exit::Unreachable, error))
+}
+
+fn confirmed(job: &Job) -> bool {
+    let events = output::thousands(job.counted.matching_events);
+    let queue = job.wanted.target();
+    eprint!("Put {events} events into queue {queue} again? [y/N] ");
+    let _ = std::io::stderr().flush();
+    let mut answer = String::new();
+    let read = std::io::stdin().read_line(&mut answer);
+    read.is_ok() && matches!(answer.trim(), "y" | "Y" | "yes")
+}
+
+fn print_json(job: &Job) {
+    let text = serde_json::to_string(job).unwrap_or_default();
+    output::print(format_args!("{text}\n"));
+}
+
+fn goes_on(job: &Job) -> Exit {
+    let id = job.id;
+    eprintln!(
+        "replay {id} goes on at the gateway\n\
+         to look on: stashgate replay status {id} --follow\n\
+         to stop it: stashgate replay cancel {id}"
+    );
+    Exit::No
+}
+
+/// Whether all that was counted is in the queue.
+fn exit(job: &Job) -> Exit {
+    match job.state == State::Done && job.missing_events == 0 {
+        true => Exit::Done,
+        false => Exit::No,
+    }
+}

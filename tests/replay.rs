@@ -1,0 +1,330 @@
+//! `stashgate replay` with the real program over its journal.
+
+#[path = "support/command.rs"]
+mod command;
+#[path = "support/gateway.rs"]
+mod gateway;
+#[path = "support/http.rs"]
+mod http;
+#[path = "support/logstash.rs"]
+#[allow(dead_code, reason = "each test binary uses its own part")]
+mod logstash;
+mod replay_support;
+
+use std::time::{Duration, Instant};
+
+use command::{run, stashgate};
+use gateway::{Setup, eventually};
+use http::get;
+use logstash::Logstash;
+use replay_support::*;
+use serde_json::json;
+
+const SINCE: &str = "2020-01-01T00:00:00Z";
+
+/// A gateway that has delivered the events `0..events`.
+async fn delivered(events: u64, padding: usize) -> (Logstash, Setup, gateway::Gateway) {
+    let logstash = Logstash::start().await;
+    let setup = Setup::new(
+        logstash.address(),
+        "[spool.journal]\nmin_free_bytes = \"1MiB\"",
+    );
+    let gateway = start(&setup).await;
+    send(&setup, 0..events, padding);
+    logstash.sink().wait_for(0..events).await;
+    eventually("the books", || books(&setup, "logstash")[2] == events).await;
+    (logstash, setup, gateway)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_accepted_is_sent_again_with_the_same_ids_as_often_as_asked() {
+    let (logstash, setup, _gateway) = delivered(2_000, 0).await;
+    for times in 1..=3 {
+        let job = replayed(&setup, &["--from", SINCE, "--yes"]);
+        assert_eq!(
+            (&job["state"], &job["sent"]["events"]),
+            (&json!("done"), &json!(2_000))
+        );
+        assert_eq!(job["missing_events"], 0);
+        eventually("all is sent", || {
+            books(&setup, "logstash") == [2_000, 2_000 * times, 2_000 + 2_000 * times]
+        })
+        .await;
+        assert_eq!(logstash.sink().order().len() as u64, 2_000 + 2_000 * times);
+    }
+    // The same events under the same ids, and no others.
+    assert_eq!(logstash.sink().faults(), 0);
+    assert_eq!(logstash.sink().distinct(), 2_000);
+    let metrics = get(setup.admin, "/metrics").body;
+    assert!(
+        metrics.contains("stashgate_replayed_events_total{queue=\"logstash\"} 6000"),
+        "{metrics}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dry_run_counts_day_by_day_and_sends_what_it_counted_when_told_to() {
+    let (logstash, setup, _gateway) = delivered(500, 0).await;
+    let today = &stashgate::batch::UnixMillis::now().to_string()[..10];
+    let counted = replay(&setup, &["--day", today, "--dry-run"]);
+    assert_eq!(counted.code, Some(0), "{}", counted.err);
+    for said in [today, "500 events", "10 batches", "replay resume 1"] {
+        assert!(counted.out.contains(said), "{said}: {}", counted.out);
+    }
+    // What comes after the count is not in it.
+    send(&setup, 500..600, 0);
+    logstash.sink().wait_for(0..600).await;
+    assert_eq!(logstash.sink().order().len(), 600);
+    assert_eq!(replay(&setup, &["resume"]).code, Some(0));
+    let job = wait_for(&setup, 1, "done").await;
+    assert_eq!(
+        (&job["sent"]["events"], &job["counted"]["events"]),
+        (&json!(500), &json!(500))
+    );
+    eventually("all is sent", || books(&setup, "logstash")[2] == 1_100).await;
+    assert_eq!(logstash.sink().faults(), 0);
+    let yesterday = replay(&setup, &["--day", "2020-02-29", "--yes"]);
+    assert_eq!(yesterday.code, Some(1));
+    assert!(
+        yesterday.out.contains("nothing to send"),
+        "{}",
+        yesterday.out
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_expression_picks_events_for_another_queue_and_they_keep_their_ids() {
+    let (first, other) = (Logstash::start().await, Logstash::start().await);
+    let more = format!(
+        "[queues.copy.output]\nprotocol = \"json_lines\"\nhosts = [\"{}\"]",
+        other.address()
+    );
+    let setup = Setup::new(first.address(), &more);
+    let _gateway = start(&setup).await;
+    // Among them one that is refused at the door, and takes a position.
+    http::post(
+        setup.http,
+        &http::events(0..100).replace("{\"n\":7}", "{\"n\":7"),
+    );
+    first.sink().wait_for(0..7).await;
+    eventually("the books", || books(&setup, "logstash")[2] == 99).await;
+    let picks = ".n % 3 == 0 or (.n == 50 and error(\"no\"))";
+    let wish = ["--from", SINCE, "--where", picks, "--to-queue", "copy"];
+    let job = replayed(&setup, &[&wish[..], &["--yes"]].concat());
+    let sent = &job["sent"];
+    assert_eq!(
+        (&sent["events"], &sent["left_out"], &sent["failed"]),
+        (&json!(34), &json!(64), &json!(1))
+    );
+    assert_eq!(job["counted"]["matching_events"], 34);
+    eventually("all is sent", || books(&setup, "copy") == [0, 34, 34]).await;
+    let expected: Vec<u64> = (0..100).filter(|n| n % 3 == 0).collect();
+    assert_eq!(other.sink().order(), expected);
+    for n in expected {
+        assert_eq!(other.sink().id(n), first.sink().id(n), "{n}");
+    }
+    let wrong = replay(&setup, &["--from", SINCE, "--where", ".n ==", "--yes"]);
+    assert_eq!(wrong.code, Some(1));
+    assert!(wrong.err.contains(".n =="), "{}", wrong.err);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replay_is_as_fast_as_it_was_told_and_can_be_paused_and_cancelled() {
+    let (logstash, setup, _gateway) = delivered(1_000, 0).await;
+    let begun = Instant::now();
+    let slow = begin(&setup, &all_and(json!({ "rate": 250 })));
+    let next = begin(&setup, &all());
+    let id = number(&slow["id"]);
+    eventually("some is sent", || {
+        number(&job(&setup, id)["sent"]["events"]) > 100
+    })
+    .await;
+    assert_eq!(
+        job(&setup, number(&next["id"]))["state"],
+        "waiting",
+        "one at a time"
+    );
+    assert_eq!(replay(&setup, &["pause", "1"]).code, Some(0));
+    // The next one has its turn meanwhile.
+    wait_for(&setup, number(&next["id"]), "done").await;
+    let paused = job(&setup, id);
+    assert_eq!(paused["state"], "paused");
+    let sent = number(&paused["sent"]["events"]);
+    assert!(sent < 1_000, "{paused}");
+    assert_eq!(replay(&setup, &["resume"]).code, Some(0));
+    let done = wait_for(&setup, id, "done").await;
+    assert_eq!(done["sent"]["events"], 1_000);
+    // The last of it need not wait.
+    assert!(begun.elapsed() > Duration::from_millis(3_000), "too fast");
+    eventually("all is sent", || {
+        books(&setup, "logstash") == [1_000, 2_000, 3_000]
+    })
+    .await;
+
+    let third = number(&begin(&setup, &all_and(json!({ "rate": 100 })))["id"]);
+    eventually("it runs", || {
+        number(&job(&setup, third)["sent"]["events"]) > 0
+    })
+    .await;
+    assert_eq!(replay(&setup, &["cancel"]).code, Some(0));
+    let cancelled = job(&setup, third);
+    assert_eq!(cancelled["state"], "cancelled");
+    assert_eq!(replay(&setup, &["resume", "3"]).code, Some(1), "for good");
+    let status = replay(&setup, &["status"]);
+    assert!(
+        status.out.contains("cancelled") && status.out.contains("done"),
+        "{}",
+        status.out
+    );
+    assert_eq!(logstash.sink().faults(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_gateway_goes_on_with_its_replay_and_counts_each_event_once() {
+    let (logstash, setup, gateway) = delivered(3_000, 0).await;
+    let id = number(&begin(&setup, &all_and(json!({ "rate": 1_000 })))["id"]);
+    eventually("some is sent", || {
+        number(&job(&setup, id)["sent"]["events"]) > 1_300
+    })
+    .await;
+    let before = number(&job(&setup, id)["sent"]["events"]);
+    gateway.kill();
+    let gateway = start(&setup).await;
+    // Written down once a second.
+    let kept = number(&job(&setup, id)["sent"]["events"]);
+    assert!((500..3_000).contains(&kept), "{kept}");
+    eventually("it goes on", || {
+        number(&job(&setup, id)["sent"]["events"]) > before
+    })
+    .await;
+    gateway.kill();
+    let _gateway = start(&setup).await;
+    let followed = replay(&setup, &["status", "1", "--follow"]);
+    assert_eq!(followed.code, Some(0), "{}{}", followed.out, followed.err);
+    let done = wait_for(&setup, id, "done").await;
+    assert_eq!(done["sent"]["events"], 3_000);
+    assert_eq!(
+        (&done["sent"]["read_events"], &done["missing_events"]),
+        (&json!(3_000), &json!(0))
+    );
+    eventually("all is sent", || {
+        let [accepted, replayed, confirmed] = books(&setup, "logstash");
+        accepted == 3_000 && replayed >= 3_000 && confirmed == accepted + replayed
+    })
+    .await;
+    let order = logstash.sink().order();
+    for n in 0..3_000 {
+        assert!(order.iter().filter(|seen| **seen == n).count() >= 2, "{n}");
+    }
+    assert_eq!(logstash.sink().faults(), 0);
+}
+
+fn hold(setup: &Setup, what: &str) {
+    let url = format!("http://{}", setup.admin);
+    let ended = run(&mut stashgate(&[what, "--url", &url, "logstash"]));
+    assert_eq!(ended.code, Some(0), "{}", ended.err);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn live_events_overtake_a_replay() {
+    const PADDING: usize = 2_000;
+    let (logstash, setup, _gateway) = delivered(4_000, PADDING).await;
+    hold(&setup, "hold");
+    eventually("held", || {
+        queue(&setup, "logstash")["endpoints"][0]["state"] == "held"
+    })
+    .await;
+    let id = number(&begin(&setup, &all())["id"]);
+    eventually("it fills what it may", || {
+        number(&queue(&setup, "logstash")["waiting_bytes"]) > 500_000
+    })
+    .await;
+    // A live event comes while most of the replay is still to be sent.
+    send(&setup, 9_000_000..9_000_001, 0);
+    assert_eq!(job(&setup, id)["state"], "running");
+    hold(&setup, "resume");
+    wait_for(&setup, id, "done").await;
+    eventually("all is sent", || {
+        books(&setup, "logstash") == [4_001, 4_000, 8_001]
+    })
+    .await;
+    let order = logstash.sink().order();
+    let live = order.iter().position(|n| *n == 9_000_000).expect("it came");
+    let before = live - 4_000;
+    // A mebibyte may wait, and each of two connections may have had a batch.
+    assert!(
+        before * PADDING < 3 << 20,
+        "{before} replayed events were before it"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replay_waits_while_live_traffic_has_a_backlog() {
+    const PADDING: usize = 2_000;
+    let (logstash, setup, _gateway) = delivered(1_000, PADDING).await;
+    hold(&setup, "hold");
+    eventually("held", || {
+        queue(&setup, "logstash")["endpoints"][0]["state"] == "held"
+    })
+    .await;
+    let before = stashgate::batch::UnixMillis::now();
+    send(&setup, 10_000..11_000, PADDING);
+    let id = number(&begin(&setup, &all_and(json!({ "to": before })))["id"]);
+    eventually("it says for what it waits", || {
+        let reason = job(&setup, id)["reason"].to_string();
+        reason.contains("wait in queue logstash")
+    })
+    .await;
+    assert_eq!(job(&setup, id)["sent"]["events"], 0);
+    hold(&setup, "resume");
+    wait_for(&setup, id, "done").await;
+    eventually("all is sent", || books(&setup, "logstash")[2] == 3_000).await;
+    assert_eq!(logstash.sink().faults(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_done_is_refused_with_the_reason() {
+    let logstash = Logstash::start().await;
+    let setup = Setup::new(logstash.address(), "");
+    let _gateway = start(&setup).await;
+    for (path, body, status, words) in [
+        (
+            "",
+            json!({ "queue": "nobody" }),
+            404,
+            "there is no queue `nobody`",
+        ),
+        ("", json!({ "to_queue": "nobody" }), 404, "logstash"),
+        ("", json!({ "rate": 0 }), 400, "rate"),
+        ("", json!({ "from": "2999-01-01T00:00:00Z" }), 400, "empty"),
+        ("", json!({ "from": "yesterday" }), 422, "from"),
+        ("", json!({ "form": 1 }), 422, "form"),
+        ("", json!({ "where": ".a |" }), 400, ".a |"),
+        ("/7/pause", json!({}), 404, "replay 7"),
+        ("/x/pause", json!({}), 404, "number"),
+    ] {
+        let answer = asked(setup.admin, path, &body);
+        assert_eq!(answer.status, status, "{body}: {}", answer.body);
+        assert!(answer.body.contains(words), "{body}: {}", answer.body);
+    }
+    let id = number(&begin(&setup, &all())["id"]);
+    wait_for(&setup, id, "done").await;
+    assert_eq!(asked(setup.admin, "/1/pause", &json!({})).status, 409);
+    assert_eq!(get(setup.admin, "/api/v1/replays/2").status, 404);
+    for (args, code, words) in [
+        (&["--from", SINCE][..], 2, "--yes"),
+        (&["--yes"], 2, "--day"),
+        (&["--day", "yesterday", "--yes"], 2, "such as 2026-11-20"),
+        (
+            &["--from", SINCE, "--yes", "--queue", "nobody"],
+            1,
+            "no queue `nobody`",
+        ),
+        (&["pause"], 1, "no replay is under way"),
+        (&["resume", "9"], 1, "there is no replay 9"),
+    ] {
+        let ended = replay(&setup, args);
+        assert_eq!(ended.code, Some(code), "{args:?}: {}", ended.err);
+        assert!(ended.err.contains(words), "{args:?}: {}", ended.err);
+    }
+}
