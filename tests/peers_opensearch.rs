@@ -104,6 +104,37 @@ async fn forwarded_events_are_documents_or_refusals() {
     assert_eq!(engine.numbers("logstash-*").await, each_below(1_000));
 }
 
+/// A whole request with an id of more than 512 bytes is refused, and Logstash sends it
+/// for ever: such an event must not get there.
+#[tokio::test]
+#[ignore = "needs Java, Maven and the network: make peers"]
+async fn an_id_that_is_too_long_holds_nothing_up() {
+    let Some(opensearch) = OpenSearch::start().await else {
+        return;
+    };
+    let engine = opensearch.engine();
+    let indexer = Indexer::start(engine).await;
+    let setup = Setup::new(indexer.address, "");
+    setup.output("protocol = \"lumberjack\"");
+    let _gateway = setup.start_and_wait().await;
+    let event = |length: usize| {
+        let id = "x".repeat(length);
+        json!({"@timestamp": "2026-11-20T10:00:00Z", "@metadata": {"_id": id}})
+    };
+    let alone = format!(
+        "{{\"index\":{{\"_index\":\"{DAY}\",\"_id\":\"{}\"}}}}\n{{}}\n",
+        "x".repeat(513)
+    );
+    assert_eq!(engine.bulk(alone).await.0, 400, "the whole request");
+    let lines: String = [511, 512, 513, 600]
+        .map(|n| format!("{}\n", event(n)))
+        .concat();
+    http::post(setup.http, &lines);
+    eventually("the two that fit are indexed", || indexer.ids() == 2).await;
+    assert_eq!(engine.count(DAY).await, 2);
+    assert_eq!(setup.status().await["dead_letters"]["held"], 2);
+}
+
 /// What the page about mappings says of the explicit template.
 #[tokio::test]
 #[ignore = "needs Java, Maven and the network: make peers"]

@@ -6,9 +6,15 @@ use super::reject::{Fault, RejectReason::InvalidMetadata};
 /// How an event with an `@metadata` of its own begins, once it passed the door.
 pub(super) const OWN: &[u8] = b"{\"@metadata\":{";
 
+/// Longest document id that Elasticsearch and OpenSearch take, in bytes of UTF-8. They
+/// refuse not the document but the whole bulk request (HTTP 400), which Logstash then
+/// sends again for ever: nothing behind it would go on.
+pub const MAX_ID_BYTES: usize = 512;
+
 /// Whether an event with one member `@metadata` can stay as it is.
 pub(super) fn is_in_order(event: &[u8]) -> bool {
-    event.starts_with(OWN) && !members(&event[OWN.len() - 1..]).any(is_mark)
+    let in_order = |member: Member<'_>| !is_mark(member) && !is_long_id(member);
+    event.starts_with(OWN) && members(&event[OWN.len() - 1..]).all(in_order)
 }
 
 /// Which attempt at an event that passed the door this is: its `@metadata.attempt`, a
@@ -45,12 +51,25 @@ fn is_mark(member: Member<'_>) -> bool {
     member.is("dead_letter_queue")
 }
 
+/// Whether a member of `@metadata` is an id that no index takes. Logstash makes a text
+/// of any value.
+fn is_long_id(member: Member<'_>) -> bool {
+    // An escape is never shorter than what it stands for.
+    member.is("_id")
+        && member.value.len() > MAX_ID_BYTES
+        && serde_json::from_slice(member.value).map_or(true, |id: String| id.len() > MAX_ID_BYTES)
+}
+
 /// Appends `event`, an object with a member `@metadata`, as a line that begins
 /// with [`OWN`]. The member `dead_letter_queue` of `@metadata` is left out. What
 /// is between the members is not kept; the members are, byte for byte and in
 /// order. Leaves `out` as it was on error.
 pub(super) fn rewrite(event: &[u8], out: &mut Vec<u8>) -> Result<(), Fault> {
     let own = find(event)?;
+    if members(own.value).any(is_long_id) {
+        let what = "@metadata._id is longer than the 512 bytes that Elasticsearch takes";
+        return Err(Fault::new(InvalidMetadata, what, own.at));
+    }
     out.extend_from_slice(OWN);
     let kept = members(own.value).filter(|member| !is_mark(*member));
     for (i, member) in kept.enumerate() {
@@ -117,6 +136,32 @@ mod tests {
             (r#"{"_id":"x"}"#, None),
         ] {
             assert_eq!(own_id(event.as_bytes()).as_deref(), expected, "{event}");
+        }
+    }
+    #[test]
+    fn an_id_that_no_index_takes_is_not_let_in() {
+        let long = "x".repeat(MAX_ID_BYTES);
+        let escaped = "\\u00e9".repeat(MAX_ID_BYTES / 2);
+        for id in [format!("\"{long}\""), format!("\"{escaped}\""), "17".into()] {
+            let event = format!("{{\"@metadata\":{{\"_id\":{id}}}}}");
+            assert!(is_in_order(event.as_bytes()), "{event}");
+        }
+        for id in [
+            format!("\"{long}x\""),
+            format!("\"{escaped}x\""),
+            format!("{{\"a\":\"{long}\"}}"),
+            "1".repeat(MAX_ID_BYTES + 1),
+        ] {
+            for event in [
+                format!("{{\"@metadata\":{{\"_id\":{id}}}}}"),
+                format!("{{\"a\":1,\"@metadata\":{{\"_id\":\"a\",\"_id\":{id}}}}}"),
+            ] {
+                assert!(!is_in_order(event.as_bytes()), "{event}");
+                let mut out = b"before".to_vec();
+                let fault = rewrite(event.as_bytes(), &mut out).expect_err("refused");
+                assert_eq!(fault.reason, InvalidMetadata);
+                assert_eq!(out, b"before");
+            }
         }
     }
 }

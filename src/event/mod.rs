@@ -27,7 +27,7 @@ mod validate;
 
 pub use detach::{Detached, detach, kind_at, member};
 pub use lone_line::rename_lone_line;
-pub use metadata::{attempt, own_id};
+pub use metadata::{MAX_ID_BYTES, attempt, own_id};
 pub use reject::{Reject, RejectReason};
 pub use returned::{Marks, returned};
 pub use stamp::Stamper;

@@ -21,7 +21,8 @@ pub enum RejectReason {
     TooDeep,
     /// A number or a name longer than Logstash's JSON parser takes.
     TokenTooLong,
-    /// The top-level `@metadata` is not one object.
+    /// The top-level `@metadata` is not one object, or its `_id` is longer than an index
+    /// takes.
     InvalidMetadata,
 }
 

@@ -28,14 +28,11 @@ use bytes::Bytes;
 
 use super::{DeadLetter, Reason, Source, Unindexable};
 use crate::batch::{QueueName, UnixMillis};
-use crate::event::{self, RejectReason};
+use crate::event::{self, MAX_ID_BYTES, RejectReason};
 
 /// The member by which an event tells why it was refused.
 pub const MEMBER: &str = "_gateway_dlq";
 
-/// Longest document id that Elasticsearch and OpenSearch take, in bytes: no refused event
-/// can have a longer one.
-const MAX_ID_BYTES: usize = 512;
 /// Most characters of a detail that was understood.
 const MAX_DETAIL: usize = 1000;
 
