@@ -124,6 +124,9 @@ fn there_are_completions_for_the_shells() {
         let script = run(&mut stashgate(&["completions", shell]));
         assert_eq!(script.code, Some(0));
         assert!(script.out.contains("completions"), "{shell}");
+        assert!(script.out.contains("log-level"), "{shell}");
+        // Not for people.
+        assert!(!script.out.contains("jq-child"), "{shell}");
     }
 }
 

@@ -99,7 +99,7 @@ fn run(command: Command) -> Result<Exit, Failure> {
         Command::Send(send) => send.run(),
         Command::JqChild(child) => child.run(),
         Command::DeadLetters(letters) => letters.run(),
-        Command::Completions(completions) => completions.run(&mut Cli::command()),
+        Command::Completions(completions) => completions.run(&Cli::command()),
     }
 }
 
