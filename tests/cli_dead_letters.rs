@@ -4,10 +4,12 @@ use std::fs;
 use std::io::Write;
 use std::process::Stdio;
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 #[path = "support/command.rs"]
 mod command;
+#[path = "support/desk.rs"]
+mod desk;
 #[path = "support/gateway.rs"]
 mod gateway;
 #[path = "support/http.rs"]
@@ -18,80 +20,14 @@ mod letters;
 #[allow(dead_code, reason = "each test binary uses its own part")]
 mod logstash;
 
-use command::{Ended, run, stashgate};
-use gateway::{Gateway, Setup, eventually};
+use command::{run, stashgate};
+use desk::{Stage, start};
+use gateway::{Setup, eventually};
 use letters::{held, refuse, refused};
 use logstash::Logstash;
 
 const FIELD: [&str; 2] = ["--field", "user.id"];
 const TO_TEXT: &str = ".user.id |= tostring";
-
-/// A gateway with a Logstash behind it.
-struct Stage {
-    logstash: Logstash,
-    setup: Setup,
-    gateway: Gateway,
-}
-
-impl Stage {
-    async fn start() -> Self {
-        let logstash = Logstash::start().await;
-        let setup = Setup::new(logstash.address(), "");
-        let gateway = start(&setup).await;
-        Self {
-            logstash,
-            setup,
-            gateway,
-        }
-    }
-
-    /// One with refused events of these numbers.
-    async fn with(numbers: std::ops::Range<u64>) -> Self {
-        let stage = Self::start().await;
-        let events: Vec<_> = numbers.map(refused).collect();
-        refuse(&stage.setup, &events).await;
-        stage
-    }
-
-    /// `stashgate dead-letters ARGS`.
-    fn letters(&self, args: &[&str]) -> Ended {
-        letters_of(&self.setup, args)
-    }
-
-    /// The lines of JSON that it prints.
-    fn json(&self, args: &[&str]) -> Vec<Value> {
-        let ended = self.letters(&[args, &["--json"]].concat());
-        let lines = ended.out.lines();
-        lines
-            .map(|line| serde_json::from_str(line).expect("JSON"))
-            .collect()
-    }
-
-    async fn books(&self) -> Value {
-        let status = self.setup.status().await;
-        let places = status["dead_letters"]["places"].as_array().cloned();
-        let mut places = places.expect("places").into_iter();
-        places
-            .find(|place| place["place"] == "logstash")
-            .expect("one")
-    }
-}
-
-async fn start(setup: &Setup) -> Gateway {
-    let gateway = setup.start_and_wait().await;
-    eventually("a start", || {
-        http::get(setup.admin, "/readyz").status == 200
-    })
-    .await;
-    gateway
-}
-
-fn letters_of(setup: &Setup, args: &[&str]) -> Ended {
-    let url = format!("http://{}", setup.admin);
-    run(&mut stashgate(
-        &[&["dead-letters"], args, &["--url", &url]].concat(),
-    ))
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn refused_events_are_found_repaired_and_returned() {
@@ -263,6 +199,35 @@ async fn letters_are_chosen_by_each_filter() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn letters_are_returned_to_another_queue() {
+    let (own, other) = (Logstash::start().await, Logstash::start().await);
+    let more = format!(
+        "[queues.other.output]\nprotocol = \"json_lines\"\nhosts = [\"{}\"]",
+        other.address()
+    );
+    let setup = Setup::new(own.address(), &more);
+    let gateway = start(&setup).await;
+    let stage = Stage {
+        logstash: own,
+        setup,
+        gateway,
+    };
+    let events: Vec<_> = (0..3).map(refused).collect();
+    refuse(&stage.setup, &events).await;
+    let returned = stage.letters(&["return", "--all", "--to-queue", "other"]);
+    assert_eq!(returned.out, "3 letters returned to queue other\n");
+    other.sink().wait_for(0..3).await;
+    assert_eq!(stage.logstash.sink().distinct(), 0);
+    let books = stage.books().await;
+    assert_eq!(
+        (&books["sent_elsewhere"], &books["unaccounted"]),
+        (&json!(3), &json!(0))
+    );
+    let log = stage.setup.log();
+    assert!(log.contains("dead letters were returned"), "{log}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_argument_is_told_before_anything_happens() {
     let stage = Stage::with(0..2).await;
     for (args, said) in [
@@ -315,23 +280,6 @@ async fn with_which_letters_it_fails_is_told_and_the_others_are_done() {
         "{}",
         done.out
     );
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn an_expression_without_end_is_ended_and_changes_nothing() {
-    let stage = Stage::with(0..20).await;
-    for endless in ["def f: f; f", "[range(1e18)]", "last(repeat(1))"] {
-        let ended = stage.letters(&["repair", endless, "--yes", "--all"]);
-        assert_eq!(ended.code, Some(2), "{endless}: {}{}", ended.out, ended.err);
-        assert!(
-            ended.err.contains("leave these events out"),
-            "{}",
-            ended.err
-        );
-    }
-    assert_eq!(stage.json(&["list", "--where", ".user.id == 3"]).len(), 1);
-    let revisions = stage.json(&["list"]).into_iter();
-    assert!(revisions.into_iter().all(|letter| letter["revision"] == 0));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -491,75 +439,6 @@ async fn an_event_that_is_no_json_is_repaired_by_hand() {
         "1 letter returned\n"
     );
     stage.logstash.sink().wait_for(0..1).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_return_waits_for_a_gateway_that_was_killed_and_goes_on() {
-    let stage = Stage::with(0..6_000).await;
-    let url = format!("http://{}", stage.setup.admin);
-    let command = stashgate(&["dead-letters", "return", "--all", "--url", &url])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("starts");
-    let books = async || stage.books().await["returned"].as_u64();
-    while books().await == Some(0) {}
-    stage.gateway.kill();
-    let _gateway = start(&stage.setup).await;
-    let ended = tokio::task::spawn_blocking(move || command.wait_with_output()).await;
-    let ended = ended.expect("waited").expect("ended");
-    let said = String::from_utf8_lossy(&ended.stderr);
-    assert!(ended.status.success(), "{said}");
-    assert!(said.contains("trying again"), "it was half-way: {said}");
-    stage.logstash.sink().wait_for(0..6_000).await;
-    assert_eq!((stage.logstash.sink().faults(), held(&stage.setup)), (0, 0));
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_return_that_was_broken_off_with_its_gateway_is_run_again() {
-    let stage = Stage::with(0..6_000).await;
-    let url = format!("http://{}", stage.setup.admin);
-    let mut command = stashgate(&["dead-letters", "return", "--all", "--url", &url])
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("starts");
-    while stage.books().await["returned"] == 0 {}
-    stage.gateway.kill();
-    command.kill().expect("it runs");
-    command.wait().expect("it ends");
-    let _gateway = start(&stage.setup).await;
-    let left = held(&stage.setup);
-    assert!(left > 0 && left < 6_000, "it was half-way: {left}");
-    let again = letters_of(&stage.setup, &["return", "--all"]);
-    assert_eq!(again.code, Some(0), "{}", again.err);
-    stage.logstash.sink().wait_for(0..6_000).await;
-    assert_eq!((stage.logstash.sink().faults(), held(&stage.setup)), (0, 0));
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn who_is_not_answered_or_brings_no_token_gets_a_code_of_its_own() {
-    let nobody = run(&mut stashgate(&[
-        "dead-letters",
-        "groups",
-        "--url",
-        "http://127.0.0.1:1",
-    ]));
-    assert_eq!(nobody.code, Some(5));
-    assert!(nobody.err.contains("Connection refused"), "{}", nobody.err);
-    let logstash = Logstash::start().await;
-    let setup = Setup::new(logstash.address(), "");
-    let config = fs::read_to_string(setup.config_file()).expect("settings");
-    let config = config.replace("[admin]\n", "[admin]\ntoken = \"correct-horse-battery\"\n");
-    fs::write(setup.config_file(), config).expect("written");
-    let _gateway = start(&setup).await;
-    for token in [&[][..], &["--token", "wrong-horse-battery-1"]] {
-        let refused = letters_of(&setup, &[&["return", "--all"], token].concat());
-        assert_eq!(refused.code, Some(5));
-        assert!(refused.err.contains("--token"), "{}", refused.err);
-    }
-    let right = letters_of(&setup, &["groups", "--token", "correct-horse-battery"]);
-    assert_eq!(right.out, "there are no dead letters\n");
 }
 
 #[test]

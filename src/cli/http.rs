@@ -16,8 +16,9 @@ use crate::config::Secret;
 pub(super) const DEFAULT_URL: &str = "http://127.0.0.1:7170";
 pub(super) const JSON: &str = "application/json";
 const PATIENCE: Duration = Duration::from_secs(15);
-/// More than any answer has; what listens at the address may be anything.
-const MAX_ANSWER_BYTES: usize = 64 << 20;
+/// More than any answer has, a chunk of the longest dead letters included; what listens
+/// at the address may be anything.
+const MAX_ANSWER_BYTES: usize = 1 << 30;
 
 /// Where the gateway is, and the key to it.
 #[derive(Debug, Args)]

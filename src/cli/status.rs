@@ -111,6 +111,12 @@ fn write_letters(out: &mut String, letters: &DeadLetterStats) -> std::fmt::Resul
         }
         writeln!(out, "; unaccounted: {}", place.unaccounted)?;
     }
+    if letters.held > 0 {
+        writeln!(
+            out,
+            "  what is wrong with them: stashgate dead-letters groups"
+        )?;
+    }
     if letters.full {
         writeln!(
             out,

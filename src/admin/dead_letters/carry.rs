@@ -18,9 +18,8 @@ use crate::dead_letter::workbench::{Cursor, Export, Filter, Handle};
 const CHUNK: usize = 500;
 /// Most letters that go at a time.
 const MOST_TAKEN: usize = 1000;
-/// A letter's event and its original may be as long as a whole batch each, and twice as
-/// long when they are escaped.
-const MOST_IMPORT_BYTES: usize = 64 << 20;
+/// An event from Logstash has at most 32 MiB, and is twice as long when it is escaped.
+const MOST_IMPORT_BYTES: usize = 96 << 20;
 
 #[derive(Debug, Deserialize)]
 struct Wanted {

@@ -8,7 +8,6 @@ use clap::Args;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use serde_json::value::RawValue;
-use tempfile::NamedTempFile;
 
 use super::filter::WhichToChange;
 use super::job::{self, Job};
@@ -109,7 +108,11 @@ impl Export {
             Some(folder) if folder != Path::new("") => folder,
             _ => Path::new("."),
         };
-        let mut file = NamedTempFile::new_in(folder).map_err(failed)?;
+        let file = tempfile::Builder::new()
+            .prefix(".letters-")
+            .suffix(".part")
+            .tempfile_in(folder);
+        let mut file = file.map_err(failed)?;
         let mut out = io::BufWriter::new(file.as_file_mut());
         let handles = write_all(job, filter, &mut out)?;
         out.flush().map_err(failed)?;

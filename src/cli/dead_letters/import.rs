@@ -19,7 +19,7 @@ const NDJSON: &str = "application/x-ndjson";
 const CHUNK: usize = 500;
 const ENOUGH_BYTES: usize = 4 << 20;
 /// The longest line that a gateway takes.
-const LONGEST_LINE: u64 = 64 << 20;
+const LONGEST_LINE: u64 = 80 << 20;
 
 /// Bring letters back from a file that `export` wrote.
 ///

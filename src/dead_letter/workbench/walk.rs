@@ -9,10 +9,12 @@ use crate::jq::Verdict;
 
 /// Most letters that a call looks at.
 const MOST_EXAMINED: usize = 500;
-/// Most letters that are read at a time, and how many bytes of them are enough. The
-/// next step reads more or fewer.
-const MOST_READ: usize = 256;
+/// Most letters that are sifted at a time, and how many bytes of them are enough.
+const MOST_SIFTED: usize = 256;
 const ENOUGH_BYTES: usize = 1 << 20;
+/// Most letters that are read at a time: how long they are is known only then, and
+/// behind many short ones may be many long ones.
+const MOST_READ: usize = 8;
 /// A call ends when what it found has so many bytes.
 const FOUND_BYTES: usize = 8 << 20;
 
@@ -48,36 +50,47 @@ impl Workbench {
         let selection = walk.filter.selection();
         let mut left = walk.examine.clamp(1, MOST_EXAMINED);
         let mut found = Found::default();
-        let (mut step, mut bytes) = (8, 0);
+        let mut bytes = 0;
         while left > 0 && found.letters.len() < walk.find {
-            let count = step.min(left).min(walk.find - found.letters.len());
+            let count = left.min(MOST_SIFTED).min(walk.find - found.letters.len());
             let span = self.span(&walk, at);
             let numbers = self.store.numbers(&selection, span, walk.order, count);
             let numbers = numbers.await?;
-            let Some(&last) = numbers.last() else {
+            let (letters, read) = self.read(&numbers).await?;
+            let Some(&last) = read.last() else {
                 return Ok(found);
             };
-            let letters = self.store.read(&numbers).await?;
-            let read: usize = letters.iter().map(bytes_of).sum();
             found.examined += letters.len() as u64;
             let letters = self.sift(walk.filter, letters).await?;
             bytes += letters.iter().map(bytes_of).sum::<usize>();
             found.letters.extend(letters);
-            if numbers.len() < count {
+            if read.len() == numbers.len() && numbers.len() < count {
                 return Ok(found);
             }
             at.last = last;
             if bytes >= FOUND_BYTES {
                 break;
             }
-            left -= numbers.len();
-            step = match read {
-                0..ENOUGH_BYTES => (step * 2).min(MOST_READ),
-                _ => (step / 2).max(1),
-            };
+            left -= read.len();
         }
         found.next = Some(at);
         Ok(found)
+    }
+
+    /// The letters with the first of these numbers, until there are enough bytes of them,
+    /// and which numbers these are.
+    async fn read<'n>(&self, numbers: &'n [u64]) -> Result<(Vec<Letter>, &'n [u64]), WorkError> {
+        let (mut letters, mut bytes, mut count) = (Vec::new(), 0, 0);
+        for some in numbers.chunks(MOST_READ) {
+            let read = self.store.read(some).await?;
+            bytes += read.iter().map(bytes_of).sum::<usize>();
+            letters.extend(read);
+            count += some.len();
+            if bytes >= ENOUGH_BYTES {
+                break;
+            }
+        }
+        Ok((letters, &numbers[..count]))
     }
 
     /// Where the way begins or goes on; `None`: there is nothing.
