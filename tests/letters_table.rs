@@ -109,6 +109,30 @@ async fn a_damaged_head_is_refused_with_what_to_do() {
     );
 }
 
+#[tokio::test]
+async fn a_letter_that_rotted_is_found_at_the_start() {
+    let folder = folder();
+    let store = table_at(folder.path(), options());
+    file(&store, (0..100).map(refused)).await;
+    drop(store);
+    let path = folder.path().join("letters.redb");
+    let mut bytes = fs::read(&path).expect("reads");
+    let letter = b"failed to parse [57]";
+    let places = bytes.windows(letter.len()).enumerate();
+    let places: Vec<_> = places
+        .filter_map(|(at, found)| (found == letter).then_some(at))
+        .collect();
+    for at in places {
+        bytes[at] ^= 1;
+    }
+    fs::write(&path, bytes).expect("writes");
+    let error = refusal(&folder);
+    assert!(
+        error.contains("letters.redb is damaged") && error.contains("move it away"),
+        "{error}"
+    );
+}
+
 #[test]
 fn a_file_of_another_release_is_refused() {
     const NUMBERS: TableDefinition<&str, u64> = TableDefinition::new("numbers");

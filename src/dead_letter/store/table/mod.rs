@@ -195,7 +195,7 @@ async fn run<T: Send + 'static>(
     };
     tokio::task::spawn_blocking(work)
         .await
-        .unwrap_or_else(|_| Err(StoreError("the gateway is closing".into())))
+        .unwrap_or_else(|error| Err(StoreError(error.to_string())))
 }
 
 impl Shared {
