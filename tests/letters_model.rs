@@ -1,13 +1,16 @@
 //! The store of dead letters against a plain model, under operations in any order, with
 //! the store opened again among them.
 
+mod letters_redis_support;
 mod letters_support;
+mod redis_support;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use letters_support::*;
 use proptest::prelude::*;
+use redis_support::{RedisServer, ServerKind};
 use stashgate::batch::UnixMillis;
 use stashgate::dead_letter::store::{
     Books, Fate, Filed, Group, GroupKey, Handle, Letter, Order, Selection, Store,
@@ -268,16 +271,16 @@ fn key(letter: &Letter) -> GroupKey {
     }
 }
 
-async fn play(ops: Vec<Op>) {
-    let folder = tempfile::tempdir().expect("a folder");
-    let mut store = table_at(folder.path(), options());
+/// `open` opens the store, which is empty at first.
+async fn play(ops: Vec<Op>, open: impl Fn() -> Store) {
+    let mut store = open();
     let mut model = Model::default();
     let mut once: Vec<Letter> = Vec::new();
     for op in ops {
         match op {
             Op::Reopen => {
                 drop(store);
-                store = table_at(folder.path(), options());
+                store = open();
             }
             op => step(&store, &mut model, &once, op).await,
         }
@@ -387,8 +390,24 @@ proptest! {
     })]
 
     #[test]
-    fn the_store_is_as_the_model(ops in prop::collection::vec(op(), 1..40)) {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        runtime.expect("a runtime").block_on(play(ops));
+    fn the_table_is_as_the_model(ops in prop::collection::vec(op(), 1..40)) {
+        let folder = tempfile::tempdir().expect("a folder");
+        run(play(ops, || table_at(folder.path(), options())));
     }
+
+    #[test]
+    fn the_store_in_redis_is_as_the_model(ops in prop::collection::vec(op(), 1..40)) {
+        let server = RedisServer::start_as(ServerKind {
+            aof: None,
+            ..ServerKind::default()
+        });
+        run(play(ops, || letters_redis_support::store(&server.url())));
+    }
+}
+
+fn run(play: impl Future<Output = ()>) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    runtime.expect("a runtime").block_on(play);
 }

@@ -54,6 +54,8 @@ use keys::{GROUPS, KEYS, NAMES, OF_GROUP, PLACES};
 const CONNECTIONS: usize = 8;
 /// Most bytes of letters that are read at a time.
 const READ_BYTES: usize = 4 << 20;
+/// Most letters, and tombstones, that go in one call: nobody else is served meanwhile.
+const MOST_EXPIRED: usize = 10_000;
 /// How often the figures are refreshed when nothing is changed here.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// "Soon" for letters that will be past their retention, in milliseconds.
@@ -157,7 +159,7 @@ impl RedisStore {
 
     pub(super) async fn expire(&self, now: UnixMillis, limit: usize) -> Result<u64, StoreError> {
         let until = now.0.saturating_sub(self.inner.options.retention_ms);
-        let args = (number_before(until), until, limit);
+        let args = (number_before(until), until, limit.min(MOST_EXPIRED));
         self.inner.change(&scripts::EXPIRE, &args).await
     }
 
