@@ -140,7 +140,9 @@ fn what_is_let_into_the_image_can_be_built() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let ignore = std::fs::read_to_string(docker("Dockerfile.dockerignore")).expect("read");
     // The same folder each time, so that cargo does not keep the work of each.
-    let context = Path::new(env!("CARGO_TARGET_TMPDIR")).join("image");
+    let kept = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let target = kept.parent().expect("it is in the target folder");
+    let context = kept.join("image");
     let _ = std::fs::remove_dir_all(&context);
     std::fs::create_dir_all(&context).expect("a folder");
     for name in ignore.lines().filter_map(|line| line.strip_prefix('!')) {
@@ -162,7 +164,7 @@ fn what_is_let_into_the_image_can_be_built() {
             "--bin=stashgate",
         ])
         .arg("--target-dir")
-        .arg(root.join("target"))
+        .arg(target)
         .current_dir(&context)
         .output()
         .expect("cargo");
