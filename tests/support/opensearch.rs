@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use tokio::sync::{Mutex, MutexGuard};
 
 use super::gateway::free;
-use super::http::ask;
+use super::http::try_ask;
 use super::peer::{installs, limited, workshop};
 
 /// One at a time: each takes half a gigabyte.
@@ -113,7 +113,7 @@ impl Engine {
         self.send(method, path, "application/json", body).await.1
     }
 
-    /// `_bulk`: the status of the whole, and the answer.
+    /// `_bulk`: the status of the whole, and the answer; 0 if there is none.
     pub(crate) async fn bulk(self, lines: String) -> (u16, Value) {
         self.send("POST", "/_bulk", "application/x-ndjson", lines)
             .await
@@ -128,9 +128,10 @@ impl Engine {
     ) -> (u16, Value) {
         let Self(address) = self;
         let head = format!("{method} {path} HTTP/1.1\r\nHost: {address}\r\nContent-Type: {kind}");
-        let answer = tokio::task::spawn_blocking(move || ask(address, &head, &body))
-            .await
-            .expect("asked");
+        let asked = tokio::task::spawn_blocking(move || try_ask(address, &head, &body));
+        let Ok(answer) = asked.await.expect("asked") else {
+            return (0, Value::Null);
+        };
         let said = serde_json::from_str(&answer.body).unwrap_or(Value::Null);
         (answer.status, said)
     }

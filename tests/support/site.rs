@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tokio::time::sleep;
 
 use super::command::{run, stashgate};
-use super::gateway::{Gateway, PATIENCE, Setup};
+use super::gateway::{Gateway, PATIENCE, Setup, eventually};
 use super::http;
 use super::indexer::Indexer;
 use super::opensearch::{Engine, OpenSearch, each_below};
@@ -61,8 +61,12 @@ impl Site {
         })
     }
 
+    /// Starts the gateway and waits until it is ready.
     pub(crate) async fn start(&self) -> Gateway {
-        self.setup.start_and_wait().await
+        let gateway = self.setup.start_and_wait().await;
+        let admin = self.setup.admin;
+        eventually("ready", || http::get(admin, "/readyz").status == 200).await;
+        gateway
     }
 
     /// Sends the events of these numbers.
