@@ -452,6 +452,14 @@ fn the_help_teaches_by_examples() {
             "no {command} in {help}"
         );
         let own = run(&mut stashgate(&["dead-letters", command, "--help"])).out;
+        // What else there is does not stand below the heading of the filter.
+        let which = own
+            .split_once("\nWhich letters")
+            .map_or("", |(_, which)| which);
+        assert!(
+            !which.contains("--url <") && !which.contains("-y, --yes"),
+            "{own}"
+        );
         assert!(
             own.contains("Example") && own.contains(&format!("dead-letters {command}")),
             "{own}"

@@ -10,38 +10,40 @@ use crate::cli::{Exit, Failure};
 use crate::dead_letter::workbench::Filter;
 use crate::dead_letter::{Reason, Source};
 
+/// Over these arguments in the help.
+const WHICH: &str = "Which letters (those that fit all that is said)";
+
 /// Which letters: those that fit all that is said.
 #[derive(Debug, Clone, Args)]
-#[command(next_help_heading = "Which letters (those that fit all that is said)")]
 pub(super) struct Which {
     /// Sent to this queue.
-    #[arg(long, value_name = "QUEUE")]
+    #[arg(help_heading = WHICH, long, value_name = "QUEUE")]
     queue: Option<QueueName>,
     /// For this reason, such as mapping_conflict.
-    #[arg(long, value_parser = reasons(), hide_possible_values = true, value_name = "REASON")]
+    #[arg(help_heading = WHICH, long, value_parser = reasons(), hide_possible_values = true, value_name = "REASON")]
     reason: Option<Reason>,
     /// With this field to blame, such as user.id.
-    #[arg(long, value_name = "FIELD")]
+    #[arg(help_heading = WHICH, long, value_name = "FIELD")]
     field: Option<String>,
     /// Found by: grpc, http, tcp, lumberjack, redis (at the door), forwarder, or
     /// logstash (refused by Elasticsearch).
-    #[arg(long, value_parser = sources(), hide_possible_values = true, value_name = "SOURCE")]
+    #[arg(help_heading = WHICH, long, value_parser = sources(), hide_possible_values = true, value_name = "SOURCE")]
     source: Option<Source>,
     /// Of this id.
-    #[arg(long, value_name = "ID")]
+    #[arg(help_heading = WHICH, long, value_name = "ID")]
     id: Option<String>,
     /// Filed then or later: 2026-11-21T20:53:00Z, 2026-11-21 (both UTC), or 2h for two
     /// hours ago.
-    #[arg(long, value_parser = moment, value_name = "TIME")]
+    #[arg(help_heading = WHICH, long, value_parser = moment, value_name = "TIME")]
     from: Option<UnixMillis>,
     /// Filed before.
-    #[arg(long, value_parser = moment, value_name = "TIME")]
+    #[arg(help_heading = WHICH, long, value_parser = moment, value_name = "TIME")]
     to: Option<UnixMillis>,
     /// Only those that were refused as often as they may be.
-    #[arg(long)]
+    #[arg(help_heading = WHICH, long)]
     parked: bool,
     /// For whose event this jq expression is true, such as '.level == "debug"'.
-    #[arg(long = "where", value_name = "JQ")]
+    #[arg(help_heading = WHICH, long = "where", value_name = "JQ")]
     condition: Option<String>,
 }
 
@@ -51,7 +53,7 @@ pub(super) struct WhichToChange {
     #[command(flatten)]
     which: Which,
     /// All letters: without a filter, nothing is changed unless you say so.
-    #[arg(long, help_heading = "Which letters (those that fit all that is said)")]
+    #[arg(help_heading = WHICH, long)]
     all: bool,
 }
 
