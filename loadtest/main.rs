@@ -16,6 +16,7 @@ mod measure;
 mod process;
 mod redis;
 mod relay;
+mod replay;
 mod report;
 mod run;
 mod scenario;
@@ -43,6 +44,8 @@ enum Command {
     Backlog(backlog::Options),
     /// Freezes one of three hosts and holds the others against two alone.
     Frozen(frozen::Options),
+    /// Replays ten million events behind live traffic, and measures what that loses.
+    Replay(replay::Options),
     /// Passes bytes from one TCP port on to another; a baseline.
     Relay(relay::Options),
     /// Counts events that arrive over TCP until it is stopped; for runs by hand.
@@ -76,6 +79,7 @@ fn main() -> ExitCode {
         Command::Backlog(options) => backlog::run(&options),
         Command::Frozen(options) => frozen::run(&options),
         Command::Relay(options) => relay::run(&options),
+        Command::Replay(options) => replay::run(&options),
         Command::Sink {
             listen,
             events,

@@ -149,6 +149,9 @@ async fn a_replay_is_as_fast_as_it_was_told_and_can_be_paused_and_cancelled() {
     wait_for(&setup, number(&next["id"]), "done").await;
     let paused = job(&setup, id);
     assert_eq!(paused["state"], "paused");
+    let url = format!("http://{}", setup.admin);
+    let status = run(&mut stashgate(&["status", "--url", &url])).out;
+    assert!(status.contains("replay 1 of logstash"), "{status}");
     let sent = number(&paused["sent"]["events"]);
     assert!(sent < 1_000, "{paused}");
     assert_eq!(replay(&setup, &["resume"]).code, Some(0));

@@ -24,6 +24,8 @@ pub(super) struct Pace {
     rate: Option<u64>,
     /// When the next events may go.
     next: Instant,
+    /// Until then the store is left to others.
+    rest_until: Instant,
     begun: Instant,
     /// Events gone through since.
     events: u64,
@@ -35,6 +37,7 @@ impl Pace {
         Self {
             rate,
             next: now,
+            rest_until: now,
             begun: now,
             events: 0,
         }
@@ -48,7 +51,13 @@ impl Pace {
 
     /// Waits until it is time for the next events.
     pub(super) async fn turn(&self) {
-        sleep_until(self.next).await;
+        sleep_until(self.next.max(self.rest_until)).await;
+    }
+
+    /// The store was at work for `took`: it has as long for others, so that their answers
+    /// do not wait behind one share of the replay after the other.
+    pub(super) fn rest(&mut self, took: Duration) {
+        self.rest_until = Instant::now() + took;
     }
 
     /// Has gone through `events`, of which `sent` went to the queue.

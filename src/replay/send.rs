@@ -10,7 +10,7 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::filter::Filter;
 use super::job::{Job, Sent};
@@ -23,7 +23,7 @@ use crate::metrics;
 use crate::spool::{AppendError, Archive, ArchiveMark, Spool};
 
 /// About so many bytes of events are put into the queue at a time, and most batches.
-const TOGETHER_BYTES: usize = 512 << 10;
+const TOGETHER_BYTES: usize = 128 << 10;
 const TOGETHER: usize = 64;
 /// How long a store that takes nothing, or gives nothing, is left alone.
 const REST: Duration = Duration::from_secs(1);
@@ -88,7 +88,9 @@ impl Sender<'_> {
             let number = batches.len() as u64;
             let bytes = batches.iter().map(|batch| batch.payload.len() as u64).sum();
             self.unless_stopped(self.wait(bytes)).await?;
+            let begun = Instant::now();
             self.append(batches).await?;
+            self.pace.rest(begun.elapsed());
             *mark = archive.mark();
             self.sent.read_events += read;
             self.sent.batches += number;
