@@ -13,7 +13,7 @@ use crate::batch::{QueueName, UnixMillis};
 use crate::cli::http::Remote;
 use crate::cli::output::{self, thousands};
 use crate::cli::{Exit, Failure};
-use crate::dead_letter::Reason;
+use crate::dead_letter::{Reason, Unindexable};
 use crate::log::escape;
 
 /// Show what is wrong: letters by queue, reason and field, most first.
@@ -109,9 +109,33 @@ fn row(group: &Group, with_parked: bool, now: UnixMillis) -> Vec<String> {
         Some(escape(group.field.as_deref().unwrap_or("-")).into_owned()),
         Some(ago(group.first, now)),
         Some(ago(group.last, now)),
-        Some(escape(&group.detail).into_owned()),
+        Some(escape(short(group)).into_owned()),
     ];
     cells.into_iter().flatten().collect()
+}
+
+/// What is wrong, without the words of the server that stand behind it; `show` has them.
+fn short(group: &Group) -> &str {
+    match group.reason {
+        // Nothing else is known of these, nor said by a server of those.
+        Reason::Unindexable(Unindexable::Other)
+        | Reason::Rejected(_)
+        | Reason::Undeliverable(_) => &group.detail,
+        Reason::Unindexable(_) => own_words(&group.detail),
+    }
+}
+
+/// What stands before the first `: some_exception`; all if nothing does.
+fn own_words(detail: &str) -> &str {
+    let is_class = |rest: &str| {
+        let word = rest.split([':', ';']).next().unwrap_or_default();
+        let plain = word.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
+        plain && word.ends_with("_exception")
+    };
+    let mut colons = detail.match_indices(": ");
+    let end = colons.find(|(at, colon)| is_class(&detail[at + colon.len()..]));
+    end.filter(|_| !is_class(detail))
+        .map_or(detail, |(at, _)| &detail[..at])
 }
 
 /// The filter that means the first group.
@@ -122,5 +146,33 @@ fn first(groups: &[Group]) -> String {
     match &group.field {
         Some(field) => format!(" --field {}", super::filter::quoted(field)),
         None => format!(" --reason {}", group.reason.as_str()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_servers_words_are_left_out_where_there_are_others() {
+        for (detail, shown) in [
+            (
+                "field `user.id` is long, got a string: mapper_parsing_exception: failed to parse; \
+                 caused by illegal_argument_exception: For input string: \"a\"",
+                "field `user.id` is long, got a string",
+            ),
+            (
+                "field `a: b` is long: document_parsing_exception",
+                "field `a: b` is long",
+            ),
+            (
+                "illegal_argument_exception: no pipeline; caused by x: null_pointer_exception: y",
+                "illegal_argument_exception: no pipeline; caused by x: null_pointer_exception: y",
+            ),
+            ("index `a` is closed", "index `a` is closed"),
+            ("", ""),
+        ] {
+            assert_eq!(own_words(detail), shown);
+        }
     }
 }
