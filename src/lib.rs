@@ -17,7 +17,8 @@
 //! - [`spool`] keeps batches until they are confirmed: [`spool::journal`].
 //! - [`forwarder`] leases batches and brings them to Logstash.
 //! - [`wire`] holds the protocols' codecs, without I/O.
-//! - [`dead_letter`] keeps what cannot be processed, with the reason.
+//! - [`dead_letter`] keeps what cannot be processed, with the reason, where a person
+//!   repairs it and returns it to the spool.
 //! - [`jq`] runs expressions over events, in a process of their own.
 //! - [`replay`] puts what was delivered once into its queue again.
 //! - [`ledger`] holds the sums that show that nothing was lost.

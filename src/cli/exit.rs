@@ -12,8 +12,9 @@ Exit codes:
      it with some letters or knows none of this id, `replay` has not sent all there was
   2  the arguments are wrong
   3  the configuration is wrong
-  4  it cannot begin: an address or the data folder is taken, or the disk fails
-  5  no gateway answers, or it refuses the token
+  4  it cannot begin: an address or the data folder is taken, or the disk fails;
+     `dead-letters export` cannot write its file
+  5  no gateway answers, or it refuses the token, or its dead letters cannot be used now
   6  stopped at once by a second signal; what was in hand is sent again after the next start";
 
 /// How a command ended.
