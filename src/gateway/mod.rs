@@ -54,7 +54,7 @@ pub(crate) use watch::{left_alone, too_few_replicas};
 use crate::admin;
 use crate::config::{ArchivePlace, Config, Secret};
 use crate::dead_letter::redis_list::RedisList;
-use crate::dead_letter::store::{Store, StoreError};
+use crate::dead_letter::store::Store;
 use crate::dead_letter::{DeadLetters, filing, moving};
 use crate::receiver::Intake;
 use crate::replay::Replays;
@@ -125,9 +125,6 @@ pub enum StartError {
         "cannot read replays.json in the data folder: {0}; mend the disk, or remove the file to forget them"
     )]
     Replays(std::io::Error),
-    /// The store of dead letters does not open.
-    #[error("{0}")]
-    Store(StoreError),
     /// The settings of Redis cannot be used.
     #[error("{0}; mend the settings, or set spool.kind = \"journal\"")]
     Redis(redis::OpenError),

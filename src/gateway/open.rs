@@ -54,7 +54,7 @@ pub(super) async fn open(config: Arc<Config>) -> Result<Opened, StartError> {
     Ok(Opened {
         spool: Spool::Journal(blocking(&config, open_journal).await?),
         letters,
-        store: blocking(&config, open_table).await?,
+        store: table(&config),
         former_store: None,
         list: None,
         watch: None,
@@ -84,7 +84,7 @@ async fn open_redis(config: &Arc<Config>, letters: DeadLetters) -> Result<Opened
     let store = RedisStore::new(redis.nodes().clone(), replicas, store_options(config));
     let list = redis_list(config, redis.nodes(), &letters);
     let former_store = match letters_file(config).exists() {
-        true => Some(blocking(config, open_table).await?),
+        true => Some(table(config)),
         false => None,
     };
     let options = spill::Options {
@@ -190,9 +190,9 @@ fn redis_list(config: &Config, nodes: &Nodes, letters: &DeadLetters) -> Option<R
     Some(RedisList::new(options, nodes.clone(), letters.clone()))
 }
 
-fn open_table(config: &Config) -> Result<Store, StartError> {
-    let opened = Table::open(&letters_file(config), store_options(config));
-    Ok(Store::Table(opened.map_err(StartError::Store)?))
+/// The letters on the local disk. Ingest waits for nothing that is wrong with them.
+fn table(config: &Config) -> Store {
+    Store::Table(Table::opening(&letters_file(config), store_options(config)))
 }
 
 fn letters_file(config: &Config) -> PathBuf {

@@ -17,18 +17,34 @@ const CACHE_BYTES: usize = 16 << 20;
 #[derive(Debug)]
 pub(super) struct Engine {
     path: PathBuf,
-    /// `None` after a failure, until the file is opened again.
-    database: Mutex<Option<Arc<Database>>>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+enum State {
+    /// At first, and after a failure: whoever needs the file opens it.
+    Closed,
+    Open(Arc<Database>),
+    /// A person has to do something, and then start the gateway again: it is not read
+    /// from end to end a second time.
+    Damaged(StoreError),
+}
+
+/// Why the file does not open.
+enum Refusal {
+    /// The same may work later.
+    ForNow(StoreError),
+    /// It will not.
+    Damaged(StoreError),
 }
 
 impl Engine {
-    /// Opens the file, or makes it.
-    pub(super) fn open(path: &Path) -> Result<Self, StoreError> {
-        let database = open(path)?;
-        Ok(Self {
+    /// The file at `path`, which the first who needs it opens, or makes.
+    pub(super) fn new(path: &Path) -> Self {
+        Self {
             path: path.to_owned(),
-            database: Mutex::new(Some(Arc::new(database))),
-        })
+            state: Mutex::new(State::Closed),
+        }
     }
 
     /// Reads with `read`, which sees the file as of one moment.
@@ -67,13 +83,24 @@ impl Engine {
     }
 
     fn database(&self) -> Result<Arc<Database>, StoreError> {
-        let mut database = self.lock();
-        if let Some(database) = &*database {
-            return Ok(database.clone());
+        let mut state = self.lock();
+        match &*state {
+            State::Open(database) => return Ok(database.clone()),
+            State::Damaged(error) => return Err(error.clone()),
+            State::Closed => {}
         }
-        let opened = Arc::new(open(&self.path)?);
-        *database = Some(opened.clone());
-        Ok(opened)
+        match open(&self.path) {
+            Ok(database) => {
+                let database = Arc::new(database);
+                *state = State::Open(database.clone());
+                Ok(database)
+            }
+            Err(Refusal::ForNow(error)) => Err(error),
+            Err(Refusal::Damaged(error)) => {
+                *state = State::Damaged(error.clone());
+                Err(error)
+            }
+        }
     }
 
     /// After a failure of the disk the file takes nothing until it is opened again.
@@ -83,13 +110,13 @@ impl Engine {
             Error::Io(_) | Error::PreviousIo | Error::DatabaseClosed | Error::LockPoisoned(_)
         );
         if again {
-            *self.lock() = None;
+            *self.lock() = State::Closed;
         }
         StoreError(format!("{}: {error}", self.path.display()))
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<Arc<Database>>> {
-        self.database.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -115,7 +142,7 @@ fn write<T>(
     Ok((done, finished))
 }
 
-fn open(path: &Path) -> Result<Database, StoreError> {
+fn open(path: &Path) -> Result<Database, Refusal> {
     let mut builder = Database::builder();
     builder.set_cache_size(CACHE_BYTES);
     // Without this a page that rotted is met later, and most likely by an assertion, which
@@ -127,7 +154,10 @@ fn open(path: &Path) -> Result<Database, StoreError> {
         true => Ok(OsFiles.sync_dir(folder(path)).map_err(StorageError::Io)?),
         false => Ok(()),
     });
-    made.map_err(|error| damaged(path, &error.to_string()))?;
+    made.map_err(|error| match error {
+        Error::Io(_) => Refusal::ForNow(StoreError(format!("{}: {error}", path.display()))),
+        _ => damaged(path, &error.to_string()),
+    })?;
     Ok(database)
 }
 
@@ -153,25 +183,25 @@ fn folder(path: &Path) -> &Path {
     path.parent().unwrap_or(Path::new("."))
 }
 
-fn refuse(path: &Path, error: &DatabaseError) -> StoreError {
+fn refuse(path: &Path, error: &DatabaseError) -> Refusal {
     match error {
-        DatabaseError::DatabaseAlreadyOpen => StoreError(format!(
+        DatabaseError::DatabaseAlreadyOpen => Refusal::ForNow(StoreError(format!(
             "{} is in use by another process: only one gateway can have a data_dir",
             path.display()
-        )),
+        ))),
         DatabaseError::Storage(StorageError::Io(io))
             if io.kind() != std::io::ErrorKind::InvalidData =>
         {
-            StoreError(format!("{}: {io}", path.display()))
+            Refusal::ForNow(StoreError(format!("{}: {io}", path.display())))
         }
         other => damaged(path, &other.to_string()),
     }
 }
 
-fn damaged(path: &Path, error: &str) -> StoreError {
+fn damaged(path: &Path, error: &str) -> Refusal {
     let path = path.display();
-    StoreError(format!(
+    Refusal::Damaged(StoreError(format!(
         "{path} is damaged, or of another release ({error}). Put back a copy of it; or move it \
          away and start again, which loses the dead letters that are listed in it and nothing else"
-    ))
+    )))
 }

@@ -52,17 +52,37 @@ impl Table {
     /// Opens or makes the table at `path`. Blocks while it reads. Errors if it is in use,
     /// damaged, or of another release.
     pub fn open(path: &Path, options: Options) -> Result<Self, StoreError> {
-        let shared = Shared {
-            engine: Engine::open(path)?,
-            options,
-            summary: ArcSwap::default(),
-        };
-        shared.look(BTreeSet::new())?;
-        Ok(Self {
-            shared: Arc::new(shared),
+        let table = Self::closed(path, options);
+        table.shared.look(BTreeSet::new())?;
+        Ok(table)
+    }
+
+    /// Has the table at `path` opened by a thread: a long file takes seconds, for it is
+    /// read from end to end. Who asks meanwhile waits; one that does not open is told as
+    /// trouble, and to whoever asks.
+    pub fn opening(path: &Path, options: Options) -> Self {
+        let table = Self::closed(path, options);
+        table.shared.set_trouble("it is being read");
+        let shared = table.shared.clone();
+        tokio::task::spawn_blocking(move || {
+            if let Err(StoreError(trouble)) = shared.look(BTreeSet::new()) {
+                tracing::error!("the dead letters cannot be listed: {trouble}");
+                shared.set_trouble(&trouble);
+            }
+        });
+        table
+    }
+
+    fn closed(path: &Path, options: Options) -> Self {
+        Self {
+            shared: Arc::new(Shared {
+                engine: Engine::new(path),
+                options,
+                summary: ArcSwap::default(),
+            }),
             writer: Arc::new(Semaphore::new(1)),
             readers: Arc::new(Semaphore::new(READERS)),
-        })
+        }
     }
 
     pub(super) async fn file(&self, letters: Vec<DeadLetter>) -> Result<Vec<Filed>, StoreError> {
