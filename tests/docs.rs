@@ -37,7 +37,7 @@ const RUNNERS: [&str; 3] = [
 ];
 
 /// What a command begins with, and why no test types it.
-const NOT_RUN: [(&str, &str); 20] = [
+const NOT_RUN: [(&str, &str); 22] = [
     (
         "make ",
         "runs for minutes, or for ever; that there is such a target is tested here",
@@ -45,6 +45,14 @@ const NOT_RUN: [(&str, &str); 20] = [
     (
         "cargo bench --bench ",
         "runs for minutes; that there is such a bench is tested here",
+    ),
+    (
+        "cargo bench --profile dev --bench ",
+        "runs for minutes; that there is such a bench is tested here",
+    ),
+    (
+        "cargo test --test letters_redis_scale ",
+        "files a million letters into a real Redis, which takes minutes",
     ),
     (
         "cargo build --profile profiling",
