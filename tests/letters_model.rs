@@ -80,6 +80,8 @@ fn bytes_of(event: u8) -> Bytes {
 struct Model {
     held: Vec<Held>,
     buried: BTreeSet<Same>,
+    /// Queue, id, attempt.
+    returned: BTreeSet<(String, String, u32)>,
     books: BTreeMap<Place, Books>,
 }
 
@@ -134,7 +136,10 @@ impl Model {
             }
             return Filed::Known;
         }
-        self.keep(letter)
+        let (queue, base, attempt, _) = same(&letter);
+        let before = (queue, base, attempt.saturating_sub(1));
+        let is_next = !self.returned.contains(&before);
+        self.keep(letter, is_next)
     }
 
     fn restore(&mut self, letter: &Letter) -> Filed {
@@ -147,7 +152,7 @@ impl Model {
             }
             None => {
                 self.buried.remove(&same(letter));
-                self.keep(letter.clone())
+                self.keep(letter.clone(), false)
             }
         }
     }
@@ -161,7 +166,7 @@ impl Model {
         })
     }
 
-    fn keep(&mut self, mut letter: Letter) -> Filed {
+    fn keep(&mut self, mut letter: Letter, is_next: bool) -> Filed {
         let base = base(&letter);
         let content = format!("{:032x}", letter.content);
         let names = [
@@ -176,8 +181,8 @@ impl Model {
         };
         let earlier = names.iter().filter_map(named).find(|at| {
             let held = &self.held[*at];
-            let own =
-                held.letter.content == letter.content || (held.letter.name == base && !held.shared);
+            let own = held.letter.content == letter.content
+                || (is_next && held.letter.name == base && !held.shared);
             own && held.letter.letter.attempt < letter.letter.attempt
         });
         let free = names.iter().find(|name| named(name).is_none());
@@ -215,6 +220,10 @@ impl Model {
         }
         if fate != Fate::Expired {
             self.buried.insert(same(&letter));
+        }
+        if fate == Fate::Returned {
+            let (queue, base, attempt, _) = same(&letter);
+            self.returned.insert((queue, base, attempt));
         }
     }
 
@@ -325,6 +334,7 @@ async fn step(store: &Store, model: &mut Model, once: &[Letter], op: Op) {
                 model.settle(0, Fate::Expired);
             }
             model.buried.clear();
+            model.returned.clear();
             let then = UnixMillis(UnixMillis::now().0 + 31 * DAY);
             assert_eq!(store.expire(then, usize::MAX).await, Ok(count as u64));
         }

@@ -252,3 +252,31 @@ pub(crate) async fn nothing_is_no_change(maker: &impl Maker) {
     assert_eq!(store.groups().await, Ok(vec![]));
     assert_eq!(find(&store, "").await, None);
 }
+
+/// A client reuses its ids: while one event is on its way again, another is refused.
+pub(crate) async fn a_later_attempt_that_was_returned_pushes_out_no_other_event(
+    maker: &impl Maker,
+) {
+    let store = maker.make(options()).await;
+    file(&store, [refused(1)]).await;
+    settle(&store, "id-1", Fate::Returned).await;
+    file(&store, [other(1, 1)]).await;
+    file(&store, [attempt(1, 2)]).await;
+    let letters = held(&store).await;
+    let events: Vec<_> = letters.iter().map(|l| &l.letter.event).collect();
+    assert_eq!(events, [&other(1, 1).event, &attempt(1, 2).event]);
+    assert_eq!(logstash(&store).returned, 1);
+}
+
+pub(crate) async fn what_comes_from_a_file_pushes_out_no_other_event(maker: &impl Maker) {
+    let store = maker.make(options()).await;
+    file(&store, [attempt(1, 2)]).await;
+    let exported = held(&store).await;
+    settle(&store, "id-1", Fate::SentElsewhere).await;
+    file(&store, [other(1, 1)]).await;
+    let restored = store.restore(exported).await.expect("restored");
+    assert_eq!(restored, [Filed::Kept]);
+    let letters = held(&store).await;
+    let events: Vec<_> = letters.iter().map(|l| &l.letter.event).collect();
+    assert_eq!(events, [&other(1, 1).event, &attempt(1, 2).event]);
+}

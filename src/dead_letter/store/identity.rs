@@ -52,11 +52,21 @@ impl Identity {
 
     /// What its tombstone is found by.
     pub(super) fn mark(&self) -> u128 {
+        self.hashed(self.attempt, &self.content.to_be_bytes())
+    }
+
+    /// What is found if an event of this id was returned as of `attempt`, whatever its
+    /// bytes. An event that comes back has others, since Logstash works on it.
+    pub(super) fn returned_mark(&self, attempt: u32) -> u128 {
+        self.hashed(attempt, b"returned")
+    }
+
+    fn hashed(&self, attempt: u32, what: &[u8]) -> u128 {
         let mut hash = Xxh3::new();
         hash.update(self.queue.as_str().as_bytes());
         hash.update(&[0]);
-        hash.update(&self.attempt.to_be_bytes());
-        hash.update(&self.content.to_be_bytes());
+        hash.update(&attempt.to_be_bytes());
+        hash.update(what);
         hash.update(self.base.as_bytes());
         hash.digest128()
     }

@@ -15,8 +15,9 @@
 //!   bytes is another event under an id that a client reused: it is kept beside the first
 //!   as `name~` and eight digits of the hash. A later attempt takes the place of an earlier
 //!   one that is still held, which then counts as returned: only a return makes one. Not
-//!   so where several events were refused under one id, for it may be another's: the
-//!   later attempt is then kept beside them too.
+//!   so where several events were refused under one id, for it may be another's, nor
+//!   where an event of that id was returned as of the attempt before, for then it is that
+//!   one's, nor for a letter from a file: the later attempt is then kept beside them too.
 //! - **Groups** by queue, reason and field are kept up with each change and never counted
 //!   by looking at letters. Beyond [`MOST_GROUPS`] a new field goes into the group
 //!   without a field, since what a field is called is an event's to say.

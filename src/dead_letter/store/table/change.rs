@@ -127,7 +127,11 @@ impl<'t> Change<'t> {
         self.tallies.remove(row, fate);
         self.room.insert(row.place());
         if fate != Fate::Expired {
-            self.bury(Identity::of_stored(&row.letter).mark())?;
+            let identity = Identity::of_stored(&row.letter);
+            self.bury(identity.mark())?;
+            if fate == Fate::Returned {
+                self.bury(identity.returned_mark(identity.attempt))?;
+            }
         }
         Ok(())
     }

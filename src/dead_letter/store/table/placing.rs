@@ -29,7 +29,7 @@ impl Change<'_> {
         if self.is_buried(identity.mark())? {
             return Ok(Filed::Buried);
         }
-        let opening = match self.spot(&identity)? {
+        let opening = match self.spot(&identity, self.is_next(&identity)?)? {
             Spot::Held(row) => return self.refused_again(*row, &refused),
             Spot::Open(opening) => *opening,
         };
@@ -49,7 +49,7 @@ impl Change<'_> {
     /// Brings a letter back from a file.
     pub(super) fn restore(&mut self, letter: Letter) -> Result<Filed, Error> {
         let identity = Identity::of_stored(&letter);
-        match self.spot(&identity)? {
+        match self.spot(&identity, false)? {
             Spot::Held(row) => {
                 let held = &row.letter.letter;
                 if held.attempt > identity.attempt || held.event == letter.letter.event {
@@ -113,7 +113,15 @@ impl Change<'_> {
         Ok(Filed::Kept)
     }
 
-    fn spot(&self, identity: &Identity) -> Result<Spot, Error> {
+    /// Whether an earlier attempt that is held under this id has to be the same event:
+    /// not if one was returned, for then that is the one that came back.
+    fn is_next(&self, identity: &Identity) -> Result<bool, Error> {
+        let before = identity.attempt.saturating_sub(1);
+        Ok(!self.is_buried(identity.returned_mark(before))?)
+    }
+
+    /// `is_next`: an earlier attempt under this id makes room for it, whatever its bytes.
+    fn spot(&self, identity: &Identity, is_next: bool) -> Result<Spot, Error> {
         let mut free = None;
         let mut earlier = None;
         for name in identity.names() {
@@ -132,7 +140,7 @@ impl Change<'_> {
                 return Ok(Spot::Held(Box::new(row)));
             }
             let alone = held.base == identity.base && name == identity.base && !shared;
-            if same || (alone && held.attempt < identity.attempt) {
+            if same || (is_next && alone && held.attempt < identity.attempt) {
                 earlier.get_or_insert(row);
             }
         }

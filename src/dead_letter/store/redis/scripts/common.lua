@@ -58,6 +58,12 @@ local function exchange(number, head, event)
   set_head(number, head)
 end
 
+-- The tombstone of whatever event of an id was returned as of an attempt: one that comes
+-- back has other bytes, since Logstash works on it.
+local function returned_tomb(base, attempt)
+  return redis.sha1hex(whole(attempt) .. ':' .. base)
+end
+
 -- Takes a letter out. Begins with what Redis allows when it is out of memory: then it
 -- allows the rest of the script, too.
 local function take_out(number, head, fate, today)
@@ -79,6 +85,9 @@ local function take_out(number, head, fate, today)
   redis.call('HDEL', books, place .. ':full')
   if fate ~= 'expired' then
     redis.call('ZADD', tombs, today, head[TOMB])
+  end
+  if fate == 'returned' then
+    redis.call('ZADD', tombs, today, returned_tomb(head[BASE], head[ATTEMPT]))
   end
 end
 

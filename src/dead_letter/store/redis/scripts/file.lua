@@ -31,9 +31,12 @@ end
 -- Where a letter belongs. Held, in this attempt or a later one: no name, its number and
 -- head. Else its name, and number
 -- and head of the earlier attempt that makes room for it, if one does. Several events may
--- have been refused under one id: then nobody knows whose attempt it is.
+-- have been refused under one id: then nobody knows whose attempt it is. If one was returned,
+-- that is the one that came back. A file may have anything.
 local function seat(letter)
   local base, free, number, earlier = letter.base, nil, nil, nil
+  local before = returned_tomb(base, letter.attempt - 1)
+  local is_next = not restores and not redis.call('ZSCORE', tombs, before)
   for _, digits in ipairs({ 0, 8, 32 }) do
     local name = digits == 0 and base or base .. '~' .. string.sub(letter.content, 1, digits)
     local named = redis.call('HGET', names, name)
@@ -44,7 +47,7 @@ local function seat(letter)
       if is_of_base and is_content and head[ATTEMPT] >= letter.attempt then
         return nil, named, head
       end
-      local is_its_own = is_content or (name == base and not head[SHARED])
+      local is_its_own = is_content or (is_next and name == base and not head[SHARED])
       if is_of_base and is_its_own and head[ATTEMPT] < letter.attempt and not earlier then
         number, earlier = named, head
       end
