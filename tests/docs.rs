@@ -112,7 +112,7 @@ const SHOWN: [&str; 11] = [
     // Tried by tests/redis_acl.rs.
     "ACL SETUSER",
     "accepted = confirmed",
-    "LETTERS  QUEUE",
+    "LETTERS  REASON",
     "logstash  0192f3c1a2b3c4d5",
     "let client",
     "handler = ",

@@ -56,7 +56,7 @@ struct Answer {
 const COLUMNS: [Column; 8] = [
     Column::right("LETTERS"),
     PARKED,
-    Column::left("QUEUE", 8),
+    QUEUE,
     Column::left("REASON", 8),
     Column::left("FIELD", 8),
     Column::right("FIRST"),
@@ -64,6 +64,7 @@ const COLUMNS: [Column; 8] = [
     Column::left("WHAT IS WRONG", 13),
 ];
 const PARKED: Column = Column::right("PARKED");
+const QUEUE: Column = Column::left("QUEUE", 8);
 
 /// The gateway's groups, most letters first.
 pub(super) fn ask(remote: &Remote) -> Result<Vec<Group>, Failure> {
@@ -84,27 +85,34 @@ impl Groups {
             output::print("there are no dead letters\n");
             return Ok(Exit::Done);
         }
-        output::print(view(&groups, UnixMillis::now()));
+        output::print(view(&groups, UnixMillis::now(), terminal_width()));
         let look = tell::command(&self.common.remote, &format!("list{}", first(&groups)));
         output::print(format_args!("\nto look at the first: {look}\n"));
         Ok(Exit::Done)
     }
 }
 
-/// The table; what is parked is told if anything is.
-fn view(groups: &[Group], now: UnixMillis) -> String {
+/// The table; what is parked is told if anything is, the queue where there are several.
+fn view(groups: &[Group], now: UnixMillis, width: Option<usize>) -> String {
     let parked = groups.iter().any(|group| group.parked > 0);
-    let columns = COLUMNS.into_iter();
-    let columns = columns.filter(|column| parked || column.head != PARKED.head);
-    let rows: Vec<_> = groups.iter().map(|group| row(group, parked, now)).collect();
-    table(&columns.collect::<Vec<_>>(), &rows, terminal_width())
+    let several = groups.iter().any(|other| other.queue != groups[0].queue);
+    let left_out = |column: &Column| {
+        (column.head == PARKED.head && !parked) || (column.head == QUEUE.head && !several)
+    };
+    let columns = COLUMNS.into_iter().filter(|column| !left_out(column));
+    let rows = groups.iter().map(|group| row(group, parked, several, now));
+    table(
+        &columns.collect::<Vec<_>>(),
+        &rows.collect::<Vec<_>>(),
+        width,
+    )
 }
 
-fn row(group: &Group, with_parked: bool, now: UnixMillis) -> Vec<String> {
+fn row(group: &Group, with_parked: bool, with_queue: bool, now: UnixMillis) -> Vec<String> {
     let cells = [
         Some(thousands(group.events)),
         with_parked.then(|| thousands(group.parked)),
-        Some(group.queue.to_string()),
+        with_queue.then(|| group.queue.to_string()),
         Some(group.reason.as_str().to_owned()),
         Some(escape(group.field.as_deref().unwrap_or("-")).into_owned()),
         Some(ago(group.first, now)),
@@ -152,6 +160,34 @@ fn first(groups: &[Group]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn group(queue: &str) -> Group {
+        Group {
+            queue: queue.parse().expect("a name"),
+            reason: Reason::Unindexable(Unindexable::MappingConflict),
+            field: Some("user.id".into()),
+            events: 412,
+            bytes: 0,
+            parked: 0,
+            first: UnixMillis(0),
+            last: UnixMillis(5_000),
+            attempts: BTreeMap::new(),
+            detail: "field `user.id` is long, got a string: mapper_parsing_exception: x".into(),
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_can_be_read_on_a_terminal_of_eighty_columns() {
+        let now = UnixMillis(10_000);
+        let text = view(&[group("logstash")], now, Some(80));
+        let expected = "\
+LETTERS  REASON            FIELD    FIRST  LAST  WHAT IS WRONG
+    412  mapping_conflict  user.id    10s    5s  field `user.id` is long, got a…
+";
+        assert_eq!(text, expected);
+        let text = view(&[group("logstash"), group("audit")], now, None);
+        assert!(text.contains("QUEUE") && text.contains("audit"), "{text}");
+    }
 
     #[test]
     fn the_servers_words_are_left_out_where_there_are_others() {
