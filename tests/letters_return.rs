@@ -384,6 +384,28 @@ async fn what_comes_back_during_a_return_is_left_for_the_next_one(kind: Kind) {
     assert_eq!(bench.held().await.len(), LETTERS as usize);
 }
 
+/// An attempt above it has no number: the tombstone of this one would swallow its refusal.
+async fn the_highest_attempt_stays_and_is_told(kind: Kind) {
+    let bench = Bench::new(kind).await;
+    let last = DeadLetter {
+        attempt: u32::MAX,
+        ..conflict(0)
+    };
+    bench.file(vec![last]).await;
+    let question = Question {
+        filter: Filter {
+            id: Some("id-0".into()),
+            ..Filter::default()
+        },
+        ..all()
+    };
+    let report = bench.return_all(&question).await;
+    assert_eq!((report.done, report.failed), (0, 1));
+    assert!(report.failures[0].why.contains("`attempt`"), "{report:?}");
+    assert_eq!(bench.waiting(&queue()), 0);
+    assert_eq!(bench.names().await, ["id-0"]);
+}
+
 macro_rules! on_both {
     ($($test:ident)*) => {
         mod on_the_disk {
@@ -413,4 +435,5 @@ on_both! {
     two_who_return_the_same_letters_lose_none_and_book_each_once
     one_who_repairs_and_one_who_returns_leave_no_repair_behind
     what_comes_back_during_a_return_is_left_for_the_next_one
+    the_highest_attempt_stays_and_is_told
 }

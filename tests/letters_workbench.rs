@@ -559,3 +559,24 @@ async fn one_name_in_two_queues_is_two_letters() {
     assert_eq!(bench.work.discard(&one).await.expect("discarded").done, 1);
     assert_eq!(bench.held().await[0].letter.queue, other_queue());
 }
+
+#[tokio::test]
+async fn a_line_with_the_highest_figures_spoils_no_other_letter() {
+    for kind in [Kind::Disk, Kind::Redis] {
+        let bench = Bench::with_letters(kind, 2).await;
+        let (lines, handles) = exported(&bench).await;
+        bench.work.take(&handles).await.expect("taken");
+        let lines = String::from_utf8(lines).expect("UTF-8");
+        let lines = lines.replace("\"revision\":0", "\"revision\":4294967295");
+        let lines = lines.replace("\"times\":1", "\"times\":18446744073709551615");
+        let changed = lines.replace("\"id\":\"u0\"", "\"id\":\"0\"");
+        for lines in [&lines, &changed] {
+            bench.work.import(lines.as_bytes()).await.expect("imported");
+        }
+        assert_eq!(
+            bench.held().await[0].letter.event,
+            r#"{"n":0,"user":{"id":"0"}}"#
+        );
+        assert_eq!(listed(&bench, Filter::default()).await.len(), 2);
+    }
+}

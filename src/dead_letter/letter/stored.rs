@@ -132,14 +132,19 @@ pub(in crate::dead_letter) fn read_stored(line: &[u8]) -> Result<Letter, serde_j
     let event = event((line.event, line.event_text, line.event_base64))?;
     let event = event.ok_or_else(|| Error::missing_field("event"))?;
     let content = u128::from_str_radix(&line.content, 16);
+    // A person's file may have any figures; these are counted on.
+    let (times, revision) = (
+        line.times.min(u64::MAX / 2),
+        line.revision.min(u32::MAX / 2),
+    );
     Ok(Letter {
         number: line.number,
         name: line.name.into_owned(),
         first_at: line.first_at,
-        times: line.times,
+        times,
         content: content.map_err(|_| Error::custom("`content` is not a hexadecimal number"))?,
         original: self::event((line.original, line.original_text, line.original_base64))?,
-        revision: line.revision,
+        revision,
         letter: DeadLetter {
             queue: line.queue,
             id: line.id,

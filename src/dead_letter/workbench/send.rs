@@ -125,9 +125,13 @@ fn room<'a>(batches: &'a mut Vec<Outgoing>, len: usize, settings: &Settings) -> 
 /// The event as it is sent, and whether it has an `@timestamp`.
 fn line(letter: &Letter, settings: &Settings) -> Result<(Vec<u8>, bool), WorkError> {
     let dead = &letter.letter;
+    // If it came back as the same attempt it would be taken for a late copy, and be gone.
+    let attempt = dead.attempt.checked_add(1).ok_or_else(|| {
+        bad("no `attempt` is higher than its own: take it out into a file and import it with a lower one")
+    })?;
     let marks = Marks {
         id: dead.id.as_deref().unwrap_or(&letter.name),
-        attempt: dead.attempt.saturating_add(1),
+        attempt,
         accepted_at: letter.first_at,
     };
     returned(&dead.event, &marks, &settings.limits).map_err(|reject| {
