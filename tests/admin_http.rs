@@ -282,3 +282,14 @@ async fn holding_takes_the_token_or_a_page_of_our_own() {
         405
     );
 }
+
+/// Who looks on over a restart waits for the gateway, and does not take the replay for gone.
+#[tokio::test]
+async fn while_it_starts_it_says_so_of_each_replay() {
+    let address = serve(State::Starting, Duration::ZERO, None).await;
+    for path in ["/api/v1/replays", "/api/v1/replays/7"] {
+        let answer = look(address, path).await;
+        assert_eq!(answer.status, 503, "{path}: {}", answer.body);
+        assert!(answer.body.contains("starting"), "{path}: {}", answer.body);
+    }
+}

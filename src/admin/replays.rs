@@ -107,7 +107,10 @@ async fn list(State(admin): State<Arc<Admin>>) -> Response {
 }
 
 async fn show(State(admin): State<Arc<Admin>>, id: Number) -> Response {
-    let (Some(replays), Ok(Path(id))) = ((admin.replays)(), id) else {
+    let Some(replays) = (admin.replays)() else {
+        return starting();
+    };
+    let Ok(Path(id)) = id else {
         return none();
     };
     match replays.get(id) {
