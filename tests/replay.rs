@@ -11,6 +11,7 @@ mod http;
 mod logstash;
 mod replay_support;
 
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use command::{run, stashgate};
@@ -18,6 +19,7 @@ use gateway::{Setup, eventually};
 use http::get;
 use logstash::Logstash;
 use replay_support::*;
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 
 const SINCE: &str = "2020-01-01T00:00:00Z";
@@ -300,6 +302,12 @@ async fn what_cannot_be_done_is_refused_with_the_reason() {
         ("", json!({ "to_queue": "nobody" }), 404, "logstash"),
         ("", json!({ "rate": 0 }), 400, "rate"),
         ("", json!({ "from": "2999-01-01T00:00:00Z" }), 400, "empty"),
+        (
+            "",
+            json!({ "from": "2999-01-01T00:00:00Z", "to": "2999-01-02T00:00:00Z" }),
+            400,
+            "before now",
+        ),
         ("", json!({ "from": "yesterday" }), 422, "from"),
         ("", json!({ "form": 1 }), 422, "form"),
         ("", json!({ "where": ".a |" }), 400, ".a |"),
@@ -330,4 +338,35 @@ async fn what_cannot_be_done_is_refused_with_the_reason() {
         assert_eq!(ended.code, Some(code), "{args:?}: {}", ended.err);
         assert!(ended.err.contains(words), "{args:?}: {}", ended.err);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_leaves_during_the_count_is_told_that_nothing_is_sent_by_itself() {
+    let (_logstash, setup, _gateway) = delivered(500, 0).await;
+    // Another one has its turn, so that the second one stays where it is.
+    begin(&setup, &all_and(json!({ "rate": 1 })));
+    wait_for(&setup, 1, "running").await;
+    let child = stashgate(&["replay", "--from", SINCE, "--yes"])
+        .args(["--url", &format!("http://{}", setup.admin)])
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("started");
+    eventually("it listens to Ctrl-C", || catches_int(child.id())).await;
+    kill_process(Pid::from_child(&child), Signal::INT).expect("it runs");
+    let ended = child.wait_with_output().expect("ended");
+    let err = String::from_utf8(ended.stderr).expect("text");
+    assert_eq!(ended.status.code(), Some(1), "{err}");
+    assert!(err.contains("sends nothing by itself"), "{err}");
+    assert!(err.contains("replay resume 2"), "{err}");
+    assert_eq!(replay(&setup, &["cancel", "1"]).code, Some(0));
+    assert_eq!(wait_for(&setup, 2, "counted").await["sent"]["events"], 0);
+}
+
+/// Whether the process does something of its own at SIGINT.
+fn catches_int(process: u32) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status"));
+    let status = status.unwrap_or_default();
+    let caught = status.lines().find_map(|l| l.strip_prefix("SigCgt:"));
+    let caught = caught.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    caught.is_some_and(|mask| mask & (1 << (Signal::INT.as_raw() - 1)) != 0)
 }

@@ -204,7 +204,8 @@ impl Inner {
         if wanted.rate == Some(0) {
             return wrong("the rate has to be one event a second or more");
         }
-        let end = wanted.to.unwrap_or_else(UnixMillis::now);
+        let now = UnixMillis::now();
+        let end = wanted.to.map_or(now, |to| to.min(now));
         if wanted.from.is_some_and(|from| from >= end) {
             return wrong(
                 "the range of time is empty: `from` has to be before `to`, and before now",

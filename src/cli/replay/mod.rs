@@ -332,10 +332,19 @@ fn print_json(job: &Job) {
     output::print(format_args!("{text}\n"));
 }
 
+/// What is asked for from here only counts at first, so what was left while it counted is
+/// not sent by itself.
 fn goes_on(job: &Job) -> Exit {
     let id = job.id;
+    let what = match job.wanted.dry_run {
+        true => format!(
+            "replay {id} only counts at the gateway, and sends nothing by itself\n\
+             to send what it counted: stashgate replay resume {id}"
+        ),
+        false => format!("replay {id} goes on at the gateway"),
+    };
     eprintln!(
-        "replay {id} goes on at the gateway\n\
+        "{what}\n\
          to look on: stashgate replay status {id} --follow\n\
          to stop it: stashgate replay cancel {id}"
     );
