@@ -8,7 +8,7 @@
 //! is no such event is kept as it came.
 //!
 //! While the inbox is full or Redis away, the list waits. In memory are at most
-//! [`ELEMENTS`] elements and [`BYTES`], or one that is longer, up to [`LONGEST`].
+//! `ELEMENTS` elements and `BYTES`, or one that is longer, up to `LONGEST`.
 
 use std::time::Duration;
 
