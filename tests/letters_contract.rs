@@ -44,6 +44,7 @@ macro_rules! every_rule {
             a_later_attempt_under_a_shared_id_pushes_out_nothing
             a_later_attempt_that_was_returned_pushes_out_no_other_event
             what_comes_from_a_file_pushes_out_no_other_event
+            a_letter_as_long_as_the_budget_is_filed_alone
             a_name_leads_to_the_letter_of_its_queue
             what_is_gone_is_left_out
             groups_are_kept_up_with_each_change

@@ -280,3 +280,20 @@ pub(crate) async fn what_comes_from_a_file_pushes_out_no_other_event(maker: &imp
     let events: Vec<_> = letters.iter().map(|l| &l.letter.event).collect();
     assert_eq!(events, [&other(1, 1).event, &attempt(1, 2).event]);
 }
+
+/// The inbox took it, since there it is a little shorter; nothing behind it would be filed.
+pub(crate) async fn a_letter_as_long_as_the_budget_is_filed_alone(maker: &impl Maker) {
+    let options = Options {
+        max_bytes: 2000,
+        ..options()
+    };
+    let store = maker.make(options).await;
+    let long = DeadLetter {
+        event: Bytes::from(vec![b'x'; 2000]),
+        ..refused(1)
+    };
+    assert_eq!(filed(&store, [long]).await, [Filed::Kept]);
+    assert_eq!(filed(&store, [refused(2)]).await, [Filed::Full]);
+    settle(&store, "id-1", Fate::Discarded).await;
+    assert_eq!(filed(&store, [refused(2)]).await, [Filed::Kept]);
+}

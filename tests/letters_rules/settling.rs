@@ -166,6 +166,8 @@ pub(crate) async fn what_finds_no_room_stays_buried(maker: &impl Maker) {
     file(&store, [refused(1)]).await;
     let mut exported = the(&store, "id-1").await;
     settle(&store, "id-1", Fate::SentElsewhere).await;
+    // Alone, it would be taken.
+    file(&store, [refused(2)]).await;
     exported.letter.event = Bytes::from(vec![b'x'; 3000]);
     assert_eq!(store.restore(vec![exported]).await, Ok(vec![Filed::Full]));
     assert_eq!(filed(&store, [refused(1)]).await, [Filed::Buried]);

@@ -3,6 +3,7 @@
 #![allow(dead_code)]
 
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use stashgate::batch::{QueueName, UnixMillis};
@@ -25,9 +26,17 @@ pub(crate) fn options() -> Options {
     }
 }
 
+/// Opens the table in `folder`. A thread may still be at work for one that was dropped.
 pub(crate) fn table_at(folder: &Path, options: Options) -> Store {
-    let table = Table::open(&folder.join("letters.redb"), options);
-    Store::Table(table.expect("opens"))
+    let path = folder.join("letters.redb");
+    let until = Instant::now() + Duration::from_secs(10);
+    loop {
+        match Table::open(&path, options) {
+            Ok(table) => return Store::Table(table),
+            Err(error) => assert!(Instant::now() < until, "{error}"),
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
 }
 
 pub(crate) fn queue(name: &str) -> QueueName {

@@ -22,7 +22,7 @@
 //!   by looking at letters. Beyond [`MOST_GROUPS`] a new field goes into the group
 //!   without a field, since what a field is called is an event's to say.
 //! - Each place has a budget; [`Filed::Full`] when it is used up. Nothing else is
-//!   pushed out for it.
+//!   pushed out for it. A letter that is alone there may be longer.
 //! - Every change is durable when it returns, and whole or not at all.
 
 mod identity;

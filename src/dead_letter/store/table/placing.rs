@@ -99,7 +99,8 @@ impl Change<'_> {
         let line = letter::write_one(&letter);
         let freed = earlier.as_ref().filter(|row| row.place() == place);
         let held = self.bytes(place) - freed.map_or(0, |row| row.len);
-        if held + line.len() as u64 > self.options.max_bytes {
+        // One alone may be longer: else it would wait for ever, and all behind it.
+        if held > 0 && held + line.len() as u64 > self.options.max_bytes {
             self.full.insert(place);
             return Ok(Filed::Full);
         }

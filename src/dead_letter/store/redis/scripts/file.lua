@@ -135,7 +135,8 @@ local function file(letter)
   local place = letter.place
   local used = tonumber(redis.call('HGET', books, place .. ':bytes') or 0)
   local freed = head and head[PLACE] == place and head[BYTES] or 0
-  if used - freed + letter.bytes > budget then
+  -- One alone may be longer: else it would wait for ever, and all behind it.
+  if used > freed and used - freed + letter.bytes > budget then
     redis.call('HSET', books, place .. ':full', 1)
     return 'full'
   end
