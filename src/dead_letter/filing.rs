@@ -151,7 +151,10 @@ async fn expire(store: &Store) {
         tick.tick().await;
         loop {
             match store.expire(UnixMillis::now(), EXPIRE_AT_ONCE).await {
-                Ok(0) => break,
+                Ok(0) => {
+                    complaints.recovered();
+                    break;
+                }
                 Ok(events) => {
                     tracing::error!(
                         events,
