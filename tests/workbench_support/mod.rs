@@ -16,7 +16,7 @@ use stashgate::batch::{QueueName, UnixMillis};
 use stashgate::dead_letter::store::{
     self, Books, Filed, Letter, Order, RedisStore, Replicas, Span, Store, Table,
 };
-use stashgate::dead_letter::workbench::{Question, Report, Settings, Workbench};
+use stashgate::dead_letter::workbench::{Filter, Page, Question, Report, Settings, Workbench};
 use stashgate::dead_letter::{DeadLetter, Place, Reason, Source, Unindexable};
 use stashgate::event::Limits;
 use stashgate::jq::Runner;
@@ -273,4 +273,32 @@ pub fn letter(id: &str, event: impl Into<Vec<u8>>) -> DeadLetter {
         event: event.into().into(),
         ..conflict(0)
     }
+}
+
+/// The names on a page.
+pub fn ids(page: &Page) -> Vec<&str> {
+    page.letters
+        .iter()
+        .map(|letter| letter.id.as_str())
+        .collect()
+}
+
+/// The names that a filter leaves, newest first.
+pub async fn listed(bench: &Bench, filter: Filter) -> Vec<String> {
+    let page = bench.work.list(&filter, None, 100).await.expect("listed");
+    assert_eq!(page.next, None);
+    ids(&page).into_iter().map(str::to_owned).collect()
+}
+
+/// A repair of all letters.
+pub fn repair(expression: &str) -> Question {
+    Question {
+        expression: Some(expression.into()),
+        ..Question::default()
+    }
+}
+
+/// What became of a repair.
+pub async fn repaired(bench: &Bench, question: Question) -> Report {
+    bench.work.repair(&question).await.expect("repaired")
 }
