@@ -20,7 +20,7 @@ run: ## run the gateway with the defaults (docs/configuration.md)
 # when they first run, and are skipped, with a message, where the language or the
 # network is missing.
 test: test-tools ## run all tests
-	$(CARGO) test
+	$(CARGO) test --no-fail-fast
 
 # What the tests start besides the program itself.
 test-tools:

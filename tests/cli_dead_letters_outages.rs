@@ -2,6 +2,8 @@
 //! or is not there, a token that is wrong, an expression without end.
 
 use std::fs;
+use std::io::Read;
+use std::net::TcpListener;
 use std::process::Stdio;
 
 #[path = "support/command.rs"]
@@ -61,6 +63,37 @@ async fn a_return_waits_for_a_gateway_that_was_killed_and_goes_on() {
     assert!(said.contains("trying again"), "it was half-way: {said}");
     stage.logstash.sink().wait_for(0..6_000).await;
     assert_eq!((stage.logstash.sink().faults(), held(&stage.setup)), (0, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_that_dies_in_the_first_call_is_waited_for() {
+    let stage = Stage::with(0..10).await;
+    assert_eq!(stage.gateway.terminate().await, Some(0));
+    let dying = TcpListener::bind(stage.setup.admin).expect("the address is free");
+    let url = format!("http://{}", stage.setup.admin);
+    // With a time, the letters are not counted before: the first call is the return.
+    let command = stashgate(&[
+        "dead-letters",
+        "return",
+        "--from",
+        "2020-01-01",
+        "--url",
+        &url,
+    ])
+    .stdout(Stdio::piped())
+    .stderr(Stdio::piped())
+    .spawn()
+    .expect("starts");
+    let (mut taken, _) = dying.accept().expect("the command calls");
+    taken.read_exact(&mut [0; 4]).expect("the head of the call");
+    drop((taken, dying));
+    let _gateway = start(&stage.setup).await;
+    let ended = tokio::task::spawn_blocking(move || command.wait_with_output()).await;
+    let ended = ended.expect("waited").expect("ended");
+    let said = String::from_utf8_lossy(&ended.stderr);
+    assert!(ended.status.success(), "{said}");
+    assert!(said.contains("trying again"), "{said}");
+    stage.logstash.sink().wait_for(0..10).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

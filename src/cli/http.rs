@@ -81,11 +81,15 @@ impl Remote {
             .map_err(|error| No::Away(error.to_string()))?;
         let client = Client::builder(TokioExecutor::new()).build_http::<Full<Bytes>>();
         let answer = client.request(request).await;
-        let answer = answer.map_err(|error| No::Away(chain(&error)))?;
+        let answer = answer.map_err(|error| match error.is_connect() {
+            true => No::Away(chain(&error)),
+            false => No::BrokenOff(chain(&error)),
+        })?;
         let status = answer.status();
         let body = Limited::new(answer.into_body(), MAX_ANSWER_BYTES);
         let body = body.collect().await;
-        let body = body.map_err(|e| No::Away(e.to_string()))?.to_bytes();
+        let body = body.map_err(|error| No::BrokenOff(error.to_string()))?;
+        let body = body.to_bytes();
         match status {
             StatusCode::OK => Ok(body),
             status => Err(No::Refused(status, words(&body))),
@@ -139,6 +143,9 @@ impl Call {
 pub(super) enum No {
     /// Nobody answers.
     Away(String),
+    /// Somebody took the call and went away before the answer was whole: a gateway that
+    /// was killed in the middle of it, say. What was asked for may be done.
+    BrokenOff(String),
     /// It answered no, with these words.
     Refused(StatusCode, String),
 }
@@ -146,7 +153,7 @@ pub(super) enum No {
 impl fmt::Display for No {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Away(why) => f.write_str(why),
+            Self::Away(why) | Self::BrokenOff(why) => f.write_str(why),
             Self::Refused(StatusCode::UNAUTHORIZED, _) => {
                 f.write_str("it wants its token: --token or STASHGATE_TOKEN")
             }

@@ -38,8 +38,8 @@ pub(super) struct Job<'r> {
     done_word: &'static str,
     bar: Bar,
     so_far: u64,
-    /// Whether the gateway has answered before: one that never did is not waited for.
-    answered: bool,
+    /// Whether the gateway was there before: one that never was is not waited for.
+    met: bool,
 }
 
 impl<'r> Job<'r> {
@@ -50,7 +50,7 @@ impl<'r> Job<'r> {
             done_word,
             bar: Bar::new(total),
             so_far: 0,
-            answered: false,
+            met: false,
         }
     }
 
@@ -108,14 +108,16 @@ impl<'r> Job<'r> {
         self.bar.end();
     }
 
-    /// Asks; a gateway that has answered before is waited for.
+    /// Asks; a gateway that was there before is waited for.
     pub(super) fn ask(&mut self, call: impl Fn() -> Result<Call, Failure>) -> Result<Bytes, No> {
         let until = Instant::now() + PATIENCE;
         let mut told = false;
         loop {
             let call = call().map_err(|failure| No::Away(failure.to_string()))?;
-            match self.remote.call(call) {
-                Err(no) if self.answered && api::may_pass(&no) && Instant::now() < until => {
+            let answer = self.remote.call(call);
+            self.met |= matches!(answer, Ok(_) | Err(No::BrokenOff(_)));
+            match answer {
+                Err(no) if self.met && api::may_pass(&no) && Instant::now() < until => {
                     if !told {
                         self.bar.say(&format!(
                             "the gateway does not do it now, trying again for {} s: {no}",
@@ -125,10 +127,7 @@ impl<'r> Job<'r> {
                     told = true;
                     sleep(PAUSE);
                 }
-                answer => {
-                    self.answered |= answer.is_ok();
-                    return answer;
-                }
+                answer => return answer,
             }
         }
     }
@@ -145,7 +144,7 @@ impl<'r> Job<'r> {
     fn broken_off(&self, no: &No) -> Failure {
         self.bar.end();
         let failure = api::failure(self.remote, no);
-        match self.answered {
+        match self.met {
             false => failure,
             true => Failure::new(
                 failure.exit,
