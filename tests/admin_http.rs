@@ -47,7 +47,10 @@ async fn serve(state: State, ago: Duration, token: Option<&str>) -> SocketAddr {
             Box::pin(async move {
                 match hold {
                     true => Ok(vec![name]),
-                    false => Err(HoldError::NotHeld(name)),
+                    false => Err(HoldError::NotHeld {
+                        name,
+                        held: Vec::new(),
+                    }),
                 }
             })
         }),

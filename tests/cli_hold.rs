@@ -122,13 +122,15 @@ async fn a_name_that_is_not_there_is_told_with_those_that_are() {
     let setup = Setup::new(logstash.address(), "");
     let _gateway = start(&setup).await;
     let refused = ask(&setup, "hold", "nobody");
-    assert_ne!(refused.code, Some(0));
+    assert_eq!(refused.code, Some(1), "the gateway answers");
     let known = logstash.address().to_string();
     let said = refused.err;
     assert!(
         said.contains("`nobody`") && said.contains(&known) && said.contains("logstash"),
         "{said}"
     );
+    assert_eq!(ask(&setup, "hold", &known).code, Some(0));
     let refused = ask(&setup, "resume", "logstash");
-    assert!(refused.err.contains("is not held"), "{}", refused.err);
+    let said = format!("stashgate: `logstash` is not held; held: {known}\n");
+    assert_eq!((refused.code, refused.err), (Some(1), said));
 }

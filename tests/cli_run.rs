@@ -90,6 +90,20 @@ async fn without_logstash_it_starts_accepts_and_waits_and_delivers_when_logstash
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_first_start_warns_of_nothing() {
+    let logstash = Logstash::start().await;
+    let setup = Setup::new(logstash.address(), "");
+    let _gateway = setup.start_and_wait().await;
+    let mut status = serde_json::Value::Null;
+    eventually("a start", || {
+        status = serde_json::from_str(&get(setup.admin, "/api/v1/status").body).expect("JSON");
+        status["state"] == "running"
+    })
+    .await;
+    assert_eq!(status["warnings"], serde_json::json!([]), "{status}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_left_at_a_stop_is_delivered_after_the_next_start() {
     let mut logstash = absent_logstash().await;
     let setup = Setup::new(logstash.address(), "");

@@ -85,6 +85,11 @@ async fn a_dry_run_counts_day_by_day_and_sends_what_it_counted_when_told_to() {
     );
     eventually("all is sent", || books(&setup, "logstash")[2] == 1_100).await;
     assert_eq!(logstash.sink().faults(), 0);
+    let long_ago = replay(&setup, &["--day", "2020-02-29", "--dry-run"]);
+    assert_eq!(long_ago.code, Some(0));
+    assert!(!long_ago.out.contains("resume"), "{}", long_ago.out);
+    assert!(long_ago.out.contains("nothing to send"), "{}", long_ago.out);
+    assert_eq!(replay(&setup, &["resume"]).code, Some(1), "none is left");
     let yesterday = replay(&setup, &["--day", "2020-02-29", "--yes"]);
     assert_eq!(yesterday.code, Some(1));
     assert!(

@@ -29,14 +29,26 @@ pub enum HoldError {
         known: Vec<String>,
     },
     /// It is not held.
-    #[error("`{0}` is not held")]
-    NotHeld(String),
+    #[error("`{name}` is not held; held: {}", none_or(held))]
+    NotHeld {
+        /// The name.
+        name: String,
+        /// What is.
+        held: Vec<String>,
+    },
     /// It could not be kept over a restart, so it does not count.
     #[error("it cannot be kept over a restart, so nothing has changed: {0}")]
     NotKept(std::io::Error),
     /// The gateway is not there yet.
     #[error("the gateway is starting")]
     Starting,
+}
+
+fn none_or(held: &[String]) -> String {
+    match held.is_empty() {
+        true => "nothing".to_owned(),
+        false => held.join(", "),
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -68,7 +80,7 @@ async fn change(State(admin): State<Arc<Admin>>, asked: Asked, hold: bool) -> Re
 
 fn status(error: &HoldError) -> StatusCode {
     match error {
-        HoldError::Unknown { .. } | HoldError::NotHeld(_) => StatusCode::NOT_FOUND,
+        HoldError::Unknown { .. } | HoldError::NotHeld { .. } => StatusCode::NOT_FOUND,
         HoldError::NotKept(_) => StatusCode::INTERNAL_SERVER_ERROR,
         HoldError::Starting => StatusCode::SERVICE_UNAVAILABLE,
     }

@@ -1,10 +1,11 @@
 //! `stashgate hold` and `stashgate resume`
 
 use clap::Args;
+use hyper::{Method, StatusCode};
 use serde::Deserialize;
 use serde_json::json;
 
-use super::http::Remote;
+use super::http::{Call, JSON, No, Remote};
 use super::{Exit, Failure, output};
 use crate::log::escape;
 
@@ -58,7 +59,12 @@ impl Resume {
 
 impl Wish {
     fn ask(self, path: &str) -> Result<Exit, Failure> {
-        let body = self.remote.post(path, &json!({ "name": self.name }))?;
+        let call =
+            Call::new(Method::POST, path).with(JSON, json!({ "name": self.name }).to_string());
+        let body = self.remote.call(call).map_err(|no| match no {
+            No::Refused(StatusCode::NOT_FOUND, words) => Failure::new(Exit::No, words),
+            no => self.remote.failure(&no.to_string()),
+        })?;
         if self.json {
             output::print(format_args!("{}\n", String::from_utf8_lossy(&body)));
             return Ok(Exit::Done);

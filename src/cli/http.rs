@@ -48,12 +48,6 @@ impl Remote {
         self.call(call).map_err(|no| self.failure(&no.to_string()))
     }
 
-    /// The body of the answer to `POST path` with `body`.
-    pub(super) fn post(&self, path: &str, body: &serde_json::Value) -> Result<Bytes, Failure> {
-        let call = Call::new(Method::POST, path).with(JSON, body.to_string());
-        self.call(call).map_err(|no| self.failure(&no.to_string()))
-    }
-
     /// The body of the answer.
     pub(super) fn call(&self, call: Call) -> Result<Bytes, No> {
         let patience = call.patience;

@@ -120,7 +120,7 @@ fn write_letters(out: &mut String, letters: &DeadLetterStats) -> std::fmt::Resul
     if letters.full {
         writeln!(
             out,
-            "  FULL        return, export or discard some, or raise dead_letters.max_bytes"
+            "  FULL        if it is not the disk: return, export or discard some, or raise dead_letters.max_bytes"
         )?;
     }
     if let Some(trouble) = &letters.trouble {
@@ -207,7 +207,7 @@ fn write_rates(out: &mut String, queue: &QueueStatus) -> std::fmt::Result {
         rate(rates.accepted_per_second),
         rate(rates.confirmed_per_second)
     )?;
-    if let Some(seconds) = rates.seconds_to_full {
+    if let Some(seconds) = rates.seconds_to_full.filter(|_| queue.stats.full.is_none()) {
         write!(out, "; full in {}", span(seconds))?;
     }
     if let Some(seconds) = rates.seconds_to_drain {
@@ -306,7 +306,7 @@ mod tests {
         write_letters(&mut text, &letters).expect("a string takes all");
         for line in [
             "  door        received 4 = held 2 + quarantined 1; unaccounted: 1",
-            "  FULL        return, export or discard some, or raise dead_letters.max_bytes",
+            "  FULL        if it is not the disk: return, export or discard some, or raise dead_letters.max_bytes",
             "  POISONED    sync: Input/output error; restart when the disk is well",
         ] {
             assert!(text.lines().any(|l| l == line), "no {line:?} in\n{text}");

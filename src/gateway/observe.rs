@@ -189,7 +189,9 @@ impl Shared {
             return Err(HoldError::Unknown { name, known });
         }
         if !hold && !held.names().contains(name) {
-            return Err(HoldError::NotHeld(name.to_owned()));
+            let held = held.names().iter().cloned().collect();
+            let name = name.to_owned();
+            return Err(HoldError::NotHeld { name, held });
         }
         let held = stages.holds.change(name, hold).await;
         let held = held.map_err(HoldError::NotKept)?;
@@ -331,8 +333,8 @@ fn of_letters(letters: &DeadLetterStats) -> impl Iterator<Item = String> {
     let full = letters.places.iter().filter(|place| place.full);
     let full = full.map(|place| {
         format!(
-            "dead letters ({}): there is no room for more: return, export or discard some, or \
-             raise dead_letters.max_bytes",
+            "dead letters ({}): there is no room for more: if it is not the disk that is full, \
+             return, export or discard some, or raise dead_letters.max_bytes",
             place.place
         )
     });

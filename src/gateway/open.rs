@@ -54,7 +54,7 @@ pub(super) async fn open(config: Arc<Config>) -> Result<Opened, StartError> {
     Ok(Opened {
         spool: Spool::Journal(blocking(&config, open_journal).await?),
         letters,
-        store: table(&config),
+        store: table(&config).await,
         former_store: None,
         list: None,
         watch: None,
@@ -84,7 +84,7 @@ async fn open_redis(config: &Arc<Config>, letters: DeadLetters) -> Result<Opened
     let store = RedisStore::new(redis.nodes().clone(), replicas, store_options(config));
     let list = redis_list(config, redis.nodes(), &letters);
     let former_store = match letters_file(config).exists() {
-        true => Some(table(config)),
+        true => Some(table(config).await),
         false => None,
     };
     let options = spill::Options {
@@ -191,8 +191,8 @@ fn redis_list(config: &Config, nodes: &Nodes, letters: &DeadLetters) -> Option<R
 }
 
 /// The letters on the local disk. Ingest waits for nothing that is wrong with them.
-fn table(config: &Config) -> Store {
-    Store::Table(Table::opening(&letters_file(config), store_options(config)))
+async fn table(config: &Config) -> Store {
+    Store::Table(Table::opening(&letters_file(config), store_options(config)).await)
 }
 
 fn letters_file(config: &Config) -> PathBuf {

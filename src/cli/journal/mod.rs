@@ -40,7 +40,7 @@ enum Tool {
 struct Place {
     #[command(flatten)]
     settings: Settings,
-    /// The store of dead letters instead of the journal.
+    /// The inbox of the dead letters instead of the journal.
     #[arg(long)]
     dead_letters: bool,
 }

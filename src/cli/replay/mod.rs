@@ -166,16 +166,14 @@ impl Wish {
         if job.state != State::Counted {
             return Ok(self.ended(&job));
         }
+        if job.counted.matching_events == 0 {
+            return self.nothing(&job);
+        }
         if self.dry_run {
             return Ok(self.counted(&job));
         }
         if !self.json {
             output::print(view::counted(&job));
-        }
-        if job.counted.matching_events == 0 {
-            let job = command(&self.remote, job.id, "cancel")?;
-            self.tell(&job, "there is nothing to send\n");
-            return Ok(Exit::No);
         }
         if !self.yes && !confirmed(&job) {
             command(&self.remote, job.id, "cancel")?;
@@ -212,6 +210,17 @@ impl Wish {
         );
         self.tell(job, &text);
         Exit::Done
+    }
+
+    /// It is not left among those that wait to be told.
+    fn nothing(&self, counted: &Job) -> Result<Exit, Failure> {
+        let text = view::counted(counted) + "there is nothing to send\n";
+        let job = command(&self.remote, counted.id, "cancel")?;
+        self.tell(&job, &text);
+        Ok(match self.dry_run {
+            true => Exit::Done,
+            false => Exit::No,
+        })
     }
 
     fn ended(&self, job: &Job) -> Exit {
@@ -278,7 +287,8 @@ fn only(remote: &Remote) -> Result<u64, Failure> {
         [id] => Ok(id),
         [] => Err(Failure::new(Exit::No, "no replay is under way")),
         _ => {
-            let what = format!("say which: there are {open:?}");
+            let open: Vec<_> = open.iter().map(u64::to_string).collect();
+            let what = format!("say which one of {}", open.join(", "));
             Err(Failure::new(Exit::Usage, what))
         }
     }

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use bytesize::ByteSize;
 use redb::{Database, DatabaseError, Error, ReadTransaction, ReadableDatabase, StorageError};
 
 use super::change::{Change, Finished};
@@ -78,7 +79,9 @@ impl Engine {
             return Ok(());
         }
         Err(StoreError(format!(
-            "the disk has {free} bytes left, and nothing is stored below spool.journal.min_free_bytes = {least}"
+            "the disk has {} left, and nothing is stored below spool.journal.min_free_bytes = {}",
+            ByteSize(free),
+            ByteSize(least)
         )))
     }
 

@@ -30,6 +30,10 @@ use crate::dead_letter::{DeadLetter, Place};
 use change::Change;
 use engine::Engine;
 
+/// A file of this length is read before anybody can ask, so that a start does not warn of
+/// what is over in a moment.
+const SHORT_BYTES: u64 = 16 << 20;
+
 /// Most threads that read at a time.
 const READERS: usize = 4;
 
@@ -58,18 +62,23 @@ impl Table {
     }
 
     /// Has the table at `path` opened by a thread: a long file takes seconds, for it is
-    /// read from end to end. Who asks meanwhile waits; one that does not open is told as
-    /// trouble, and to whoever asks.
-    pub fn opening(path: &Path, options: Options) -> Self {
+    /// read from end to end, and is not waited for. Who asks meanwhile waits; one that does
+    /// not open is told as trouble, and to whoever asks.
+    pub async fn opening(path: &Path, options: Options) -> Self {
         let table = Self::closed(path, options);
-        table.shared.set_trouble("it is being read");
+        let trouble = "letters.redb is being read, which takes some seconds after a start";
+        table.shared.set_trouble(trouble);
         let shared = table.shared.clone();
-        tokio::task::spawn_blocking(move || {
+        let read = tokio::task::spawn_blocking(move || {
             if let Err(StoreError(trouble)) = shared.look(BTreeSet::new()) {
                 tracing::error!("the dead letters cannot be listed: {trouble}");
                 shared.set_trouble(&trouble);
             }
         });
+        if std::fs::metadata(path).map_or(0, |file| file.len()) <= SHORT_BYTES {
+            // What went wrong is told as trouble.
+            let _ = read.await;
+        }
         table
     }
 
