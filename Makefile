@@ -51,11 +51,12 @@ FUZZ_FLAGS = -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
 	-Cllvm-args=-sanitizer-coverage-trace-compares --cfg fuzzing
 
 fuzz: ## run each fuzz target for a minute (fuzz/README.md)
-	RUSTFLAGS="$(FUZZ_FLAGS)" $(CARGO) build --manifest-path fuzz/Cargo.toml \
+	RUSTFLAGS="$(FUZZ_FLAGS)" $(CARGO) build --locked --manifest-path fuzz/Cargo.toml \
 	  --target "$$(rustc -vV | sed -n 's/host: //p')" --target-dir target/fuzz
 	@set -e; mkdir -p target/fuzz/found; for source in fuzz/fuzz_targets/*.rs; do \
 	  target=$$(basename "$$source" .rs); mkdir -p "target/fuzz/corpus/$$target"; echo "$$target"; \
-	  target/fuzz/*/debug/$$target "target/fuzz/corpus/$$target" -dict=fuzz/json.dict \
+	  seeds="fuzz/seeds/$$target"; test -d "$$seeds" || seeds=; \
+	  target/fuzz/*/debug/$$target "target/fuzz/corpus/$$target" $$seeds -dict=fuzz/json.dict \
 	    -artifact_prefix=target/fuzz/found/ -max_total_time=$(FUZZ_SECONDS) -timeout=10 \
 	    -rss_limit_mb=2048 -verbosity=0 -print_final_stats=1; \
 	done
