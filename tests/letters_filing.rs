@@ -2,7 +2,7 @@
 
 mod letters_support;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -10,7 +10,8 @@ use letters_support::*;
 use stashgate::batch::{Batch, BatchId, Origin, Timestamps, UnixMillis};
 use stashgate::dead_letter::store::{Fate, Options, Store};
 use stashgate::dead_letter::{
-    DeadLetter, DeadLetterStats, DeadLetters, Place, Reason, Source, Undeliverable, filing,
+    DeadLetter, DeadLetterStats, DeadLetters, Place, PlaceStats, Reason, Source, Undeliverable,
+    filing,
 };
 use stashgate::event::RejectReason;
 use stashgate::spool::Spool;
@@ -240,16 +241,168 @@ async fn letters_of_an_earlier_release_are_filed() {
     filing.stop().await;
 }
 
+/// The quarantine of a place's inbox.
+fn quarantine(folder: &Path, place: Place) -> PathBuf {
+    let inbox = folder.join("dead-letters").join(place.as_str());
+    inbox.join("quarantine")
+}
+
+/// The only file that was set aside, by the end of its name, and what is in it.
+fn set_aside(folder: &Path, place: Place) -> (String, Vec<u8>) {
+    let files = std::fs::read_dir(quarantine(folder, place)).expect("a folder");
+    let files: Vec<_> = files.map(|file| file.expect("a file").path()).collect();
+    assert_eq!(files.len(), 1, "{files:?}");
+    let kind = files[0].extension().expect("a kind").to_string_lossy();
+    (
+        kind.into_owned(),
+        std::fs::read(&files[0]).expect("readable"),
+    )
+}
+
+fn place_of(letters: &DeadLetters, store: &Store, place: Place) -> PlaceStats {
+    let stats = DeadLetterStats::of(letters, Some(store));
+    let mut places = stats.places.into_iter();
+    places
+        .find(|stats| stats.place == place.as_str())
+        .expect("a place")
+}
+
+const READABLE: &str = r#"{"at":1795294380120,"queue":"logstash","reason":"invalid_json","detail":"why","source":"tcp","event":"{\"a\" 1}"}"#;
+const UNREADABLE: &str = r#"{"at":1795294380120,"queue":"logstash","reason":"of_the_future","detail":"why","source":"tcp","event":"{}"}"#;
+
 #[tokio::test]
-async fn a_line_that_this_release_cannot_read_waits_and_holds_up_no_other_place() {
+async fn what_makes_no_sense_is_set_aside_and_counted_and_the_rest_is_filed() {
     let folder = tempfile::tempdir().expect("a folder");
-    put_raw(folder.path(), Place::Door, "{\"from\":\"the future\"}\n").await;
+    let lines = format!("{READABLE}\n{UNREADABLE}\n{{\n");
+    put_raw(folder.path(), Place::Door, lines.leak()).await;
+    put_raw(folder.path(), Place::Door, lines_of_another()).await;
     let (letters, store) = (inbox(folder.path()), table_at(folder.path(), options()));
     let filing = Filing::start(&letters, &store);
+    all_is_filed(&letters).await;
+    let door = place_of(&letters, &store, Place::Door);
+    assert_eq!(
+        (door.received, door.held, door.quarantined, door.unaccounted),
+        (4, 2, 2, 0)
+    );
+    filing.stop().await;
+    letters.close().await;
+    let (kind, bytes) = set_aside(folder.path(), Place::Door);
+    assert_eq!(kind, "unreadable");
+    assert_eq!(
+        String::from_utf8_lossy(&bytes),
+        format!("{UNREADABLE}\n{{\n")
+    );
+    drop((letters, store));
+
+    let (letters, store) = (inbox(folder.path()), table_at(folder.path(), options()));
+    let again = place_of(&letters, &store, Place::Door);
+    assert_eq!(
+        again,
+        PlaceStats {
+            bytes: again.bytes,
+            ..door
+        },
+        "as before the restart"
+    );
+}
+
+/// A letter in a record of its own.
+fn lines_of_another() -> &'static str {
+    READABLE.replace("{\\\"a", "{\\\"b").leak()
+}
+
+#[tokio::test]
+async fn what_cannot_be_set_aside_stays_in_the_inbox_and_status_says_why() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let lines = format!("{UNREADABLE}\n{READABLE}\n");
+    put_raw(folder.path(), Place::Door, lines.leak()).await;
+    let (letters, store) = (inbox(folder.path()), table_at(folder.path(), options()));
+    // No folder can be made in its place.
+    let in_the_way = quarantine(folder.path(), Place::Door);
+    std::fs::write(&in_the_way, "").expect("written");
+    let filing = Filing::start(&letters, &store);
+    let trouble = || DeadLetterStats::of(&letters, Some(&store)).trouble;
+    until("status says so", || trouble().is_some()).await;
+    let told = trouble().unwrap_or_default();
+    assert!(told.contains("the inbox (door)"), "{told}");
+    assert!(told.contains("cannot be set aside"), "{told}");
+    let door = place_of(&letters, &store, Place::Door);
+    assert_eq!((door.quarantined, door.unaccounted), (0, 0));
     keep(&letters, vec![refused(1)]).await;
     until("another place's is filed", || logstash(&store).held == 1).await;
-    until("what cannot be read is left", || unfiled(&letters) == 1).await;
-    tokio::time::sleep(Duration::from_millis(50)).await;
-    assert_eq!(unfiled(&letters), 1, "it is not lost");
+
+    std::fs::remove_file(&in_the_way).expect("removed");
+    all_is_filed(&letters).await;
+    until("it is well again", || trouble().is_none()).await;
+    let door = place_of(&letters, &store, Place::Door);
+    assert_eq!((door.held, door.quarantined), (1, 1));
     filing.stop().await;
+}
+
+/// Changes a byte of the event of letter number `n` where the inbox has it.
+fn rot(folder: &Path, n: u64) {
+    let inbox = folder.join("dead-letters/logstash");
+    let needle = format!("id-{n}\"");
+    for file in std::fs::read_dir(&inbox).expect("a folder") {
+        let path = file.expect("a file").path();
+        if path.extension().is_none_or(|kind| kind != "seg") {
+            continue;
+        }
+        let mut bytes = std::fs::read(&path).expect("readable");
+        let mut places = bytes.windows(needle.len());
+        if let Some(at) = places.position(|place| place == needle.as_bytes()) {
+            bytes[at] ^= 1;
+            return std::fs::write(&path, bytes).expect("written");
+        }
+    }
+    panic!("no letter {n}");
+}
+
+/// Of three records the first was in hand when its bytes rotted.
+async fn a_record_rots(restart: bool) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut letters = inbox(folder.path());
+    let low = Options {
+        min_free_bytes: u64::MAX,
+        ..options()
+    };
+    let store = table_at(folder.path(), low);
+    for n in [1, 2, 3] {
+        keep(&letters, vec![refused(n)]).await;
+    }
+    let filing = Filing::start(&letters, &store);
+    until("the first is tried", || store.summary().trouble.is_some()).await;
+    filing.stop().await;
+    drop(store);
+    if restart {
+        letters.close().await;
+        drop(letters);
+        rot(folder.path(), 1);
+        letters = inbox(folder.path());
+    } else {
+        rot(folder.path(), 1);
+    }
+
+    let store = table_at(folder.path(), options());
+    let filing = Filing::start(&letters, &store);
+    all_is_filed(&letters).await;
+    let stats = place_of(&letters, &store, Place::Logstash);
+    assert_eq!(
+        (stats.held, stats.quarantined, stats.unaccounted),
+        (2, 1, 0)
+    );
+    let trouble = || DeadLetterStats::of(&letters, Some(&store)).trouble;
+    until("all is well", || trouble().is_none()).await;
+    filing.stop().await;
+    assert_eq!(set_aside(folder.path(), Place::Logstash).0, "damaged");
+}
+
+#[tokio::test]
+async fn a_record_that_rots_is_set_aside_and_counted_and_the_rest_is_filed() {
+    a_record_rots(false).await;
+}
+
+#[tokio::test]
+async fn a_record_that_rots_between_two_starts_holds_up_nothing_either() {
+    a_record_rots(true).await;
 }

@@ -123,6 +123,13 @@ fn write_letters(out: &mut String, letters: &DeadLetterStats) -> std::fmt::Resul
             "  FULL        if it is not the disk: return, export or discard some, or raise dead_letters.max_bytes"
         )?;
     }
+    for place in letters.places.iter().filter(|place| place.quarantined > 0) {
+        writeln!(
+            out,
+            "  SET ASIDE   what could not be read: dead-letters/{}/quarantine in the data folder",
+            escape(&place.place)
+        )?;
+    }
     if let Some(trouble) = &letters.trouble {
         let unfiled = thousands(letters.unfiled);
         writeln!(
@@ -307,6 +314,7 @@ mod tests {
         for line in [
             "  door        received 4 = held 2 + quarantined 1; unaccounted: 1",
             "  FULL        if it is not the disk: return, export or discard some, or raise dead_letters.max_bytes",
+            "  SET ASIDE   what could not be read: dead-letters/door/quarantine in the data folder",
             "  POISONED    sync: Input/output error; restart when the disk is well",
         ] {
             assert!(text.lines().any(|l| l == line), "no {line:?} in\n{text}");

@@ -5,6 +5,11 @@
 //! twice changes nothing, so after a crash, or an answer that was lost, it is done
 //! again. While the store cannot be used, or a budget is full, letters wait in the
 //! inbox, which is durable and bounded.
+//!
+//! Nothing that cannot be read holds up what follows it. A record whose bytes rotted is
+//! set aside by the journal. A line of a good record that makes no sense to this release
+//! (one of a later release was here before) is set aside here, and the others of its
+//! record are filed. Both count as quarantined.
 
 use std::time::Duration;
 
@@ -54,19 +59,24 @@ impl Filing {
     async fn run(mut self) {
         loop {
             match self.letters.lease(self.place).await {
-                Ok(lease) => self.file_record(lease).await,
+                Ok(lease) => {
+                    if let Err(error) = self.file_record(lease).await {
+                        self.stop_for(error).await;
+                    }
+                }
                 Err(LeaseError::Closed) => return,
-                Err(error) => self.wait(&error.to_string()).await,
+                Err(error) => self.stop_for(error.to_string()).await,
             }
         }
     }
 
-    async fn file_record(&mut self, lease: Lease) {
-        let mut letters = loop {
-            match read(&lease).await {
-                Ok(letters) => break letters,
-                Err(error) => self.wait(&error).await,
-            }
+    /// After an error the record is where it was.
+    async fn file_record(&mut self, lease: Lease) -> Result<(), String> {
+        let (mut letters, unreadable) = match lease.payload().await {
+            Ok(payload) => read(&payload),
+            // The journal tells of it. Given back, it is out of the way.
+            Err(LeaseError::Damaged) => return Ok(()),
+            Err(error) => return Err(error.to_string()),
         };
         let count = letters.len();
         while !letters.is_empty() {
@@ -74,11 +84,7 @@ impl Filing {
             let done = count - letters.len();
             self.letters.set_progress(self.place, done as u64);
             match filed {
-                Ok(true) => {
-                    if self.complaints.recovered().is_some() {
-                        tracing::info!(place = self.place.as_str(), "dead letters are filed again");
-                    }
-                }
+                Ok(true) => {}
                 Ok(false) => {
                     self.wait(
                         "the store has no room for more of this place (dead_letters.max_bytes)",
@@ -89,9 +95,39 @@ impl Filing {
             }
         }
         self.letters.set_progress(self.place, 0);
-        if let Err(error) = lease.ack(0).await {
-            tracing::error!(%error, "filed dead letters stay in the inbox; they are filed again");
+        self.settle(lease, unreadable).await?;
+        self.letters.set_trouble(self.place, None);
+        if self.complaints.recovered().is_some() {
+            tracing::info!(place = self.place.as_str(), "dead letters are filed again");
         }
+        Ok(())
+    }
+
+    async fn settle(&self, lease: Lease, unreadable: Unreadable) -> Result<(), String> {
+        let Unreadable {
+            letters,
+            lines,
+            why,
+        } = unreadable;
+        if letters == 0 {
+            let settled = lease.ack(0).await;
+            return settled.map_err(|error| format!("what is filed stays there: {error}"));
+        }
+        let settled = lease.ack_without(letters, lines.into()).await;
+        settled.map_err(|error| format!("what cannot be read cannot be set aside: {error}"))?;
+        tracing::error!(
+            place = self.place.as_str(),
+            letters,
+            why,
+            "dead letters cannot be read; their lines are in the quarantine folder of the inbox"
+        );
+        Ok(())
+    }
+
+    /// Waits for the inbox to be well again.
+    async fn stop_for(&mut self, why: String) {
+        self.letters.set_trouble(self.place, Some(why.clone()));
+        self.wait(&why).await;
     }
 
     async fn wait(&mut self, why: &str) {
@@ -107,13 +143,29 @@ impl Filing {
     }
 }
 
-/// The letters of a record.
-async fn read(lease: &Lease) -> Result<Vec<DeadLetter>, String> {
-    let payload = lease.payload().await.map_err(|error| error.to_string())?;
-    let lines = payload.split(|byte| *byte == b'\n');
-    let lines = lines.filter(|line| !line.is_empty());
-    let letters = lines.map(letter::read_line).collect::<Result<_, _>>();
-    letters.map_err(|error| format!("a letter of another release: {error}"))
+/// Lines of a record that are no letters.
+#[derive(Debug, Default)]
+struct Unreadable {
+    /// How many.
+    letters: u32,
+    lines: Vec<u8>,
+    /// What is wrong with the last of them.
+    why: String,
+}
+
+fn read(payload: &[u8]) -> (Vec<DeadLetter>, Unreadable) {
+    let (mut letters, mut unreadable) = (Vec::new(), Unreadable::default());
+    for line in payload.split_inclusive(|byte| *byte == b'\n') {
+        match letter::read_line(line) {
+            Ok(letter) => letters.push(letter),
+            Err(error) => {
+                unreadable.letters += 1;
+                unreadable.lines.extend_from_slice(line);
+                unreadable.why = error.to_string();
+            }
+        }
+    }
+    (letters, unreadable)
 }
 
 /// Files the first of `letters`, and takes out those that need no more room; whether

@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use arc_swap::ArcSwapOption;
+
 use super::letter;
 use super::{DeadLetter, Place};
 use crate::batch::{Batch, BatchId, QueueName, UnixMillis};
@@ -43,8 +45,16 @@ pub enum KeepError {
 #[derive(Debug, Clone)]
 pub struct DeadLetters {
     spool: Spool,
-    /// How many letters of the record that is being filed are in the store, by place.
-    progress: Arc<[AtomicU64; Place::ALL.len()]>,
+    filing: Arc<[Filing; Place::ALL.len()]>,
+}
+
+/// How far filing is with a place.
+#[derive(Debug, Default)]
+struct Filing {
+    /// How many letters of the record that is leased are in the store.
+    filed: AtomicU64,
+    /// Why it does not come on, if that is the inbox's fault.
+    trouble: ArcSwapOption<String>,
 }
 
 impl DeadLetters {
@@ -75,7 +85,7 @@ impl DeadLetters {
         };
         Ok(Self {
             spool: Spool::Journal(Journal::open_with(options, files)?),
-            progress: Arc::default(),
+            filing: Arc::default(),
         })
     }
 
@@ -122,12 +132,28 @@ impl DeadLetters {
 
     /// So many letters of the record of `place` that is leased are in the store.
     pub(super) fn set_progress(&self, place: Place, filed: u64) {
-        self.progress[place as usize].store(filed, Ordering::Relaxed);
+        self.filing[place as usize]
+            .filed
+            .store(filed, Ordering::Relaxed);
     }
 
     /// See [`DeadLetters::set_progress`].
     pub(super) fn progress(&self, place: Place) -> u64 {
-        self.progress[place as usize].load(Ordering::Relaxed)
+        self.filing[place as usize].filed.load(Ordering::Relaxed)
+    }
+
+    /// Why letters of `place` cannot be taken out of the inbox, if they cannot.
+    pub(super) fn set_trouble(&self, place: Place, why: Option<String>) {
+        self.filing[place as usize].trouble.store(why.map(Arc::new));
+    }
+
+    /// See [`DeadLetters::set_trouble`]; of any place, which is named.
+    pub(super) fn trouble(&self) -> Option<String> {
+        let mut places = Place::ALL.into_iter();
+        places.find_map(|place| {
+            let why = self.filing[place as usize].trouble.load_full()?;
+            Some(format!("the inbox ({}): {why}", place.as_str()))
+        })
     }
 
     /// What waits to be filed.

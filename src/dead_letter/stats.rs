@@ -25,7 +25,7 @@ pub struct DeadLetterStats {
     pub full: bool,
     /// Why nothing more is taken until a restart.
     pub poisoned: Option<String>,
-    /// Why the store cannot be used now, if it cannot.
+    /// Why the store cannot be used now, or the inbox not be read, if so.
     pub trouble: Option<String>,
     /// The same for each place, with its books.
     pub places: Vec<PlaceStats>,
@@ -49,7 +49,8 @@ pub struct PlaceStats {
     pub discarded: u64,
     /// Thrown away because they were past their retention.
     pub expired: u64,
-    /// Letters in records found damaged and set aside.
+    /// Letters that were set aside in the inbox's quarantine: in records found damaged, or
+    /// in lines that make no sense to this release.
     pub quarantined: u64,
     /// What the books leave over; 0, or letters were lost or made.
     pub unaccounted: i64,
@@ -96,7 +97,7 @@ impl DeadLetterStats {
             reasons,
             full: places.iter().any(|place| place.full),
             poisoned: places.iter().find_map(|place| place.poisoned.clone()),
-            trouble,
+            trouble: trouble.or_else(|| letters.trouble()),
             places,
         }
     }

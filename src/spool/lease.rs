@@ -78,6 +78,17 @@ impl Lease {
         }
     }
 
+    /// The batch is done with but for `events` of its events, of which nobody can make
+    /// sense: `bytes`, which are theirs, go into the quarantine, and then they count there.
+    /// After an error the batch will be leased again.
+    pub async fn ack_without(self, events: u32, bytes: Bytes) -> Result<(), SettleError> {
+        match self.0 {
+            Kind::Journal(lease) => lease.ack_without(events, bytes).await,
+            // Its events were looked at when it was leased, see `rejects`.
+            Kind::Redis(_) => Err(SettleError("Redis has no such quarantine".into())),
+        }
+    }
+
     /// The batch goes back to its old place. `unknown_outcome`: it was sent, and
     /// nobody knows what became of it; counts as an attempt.
     pub async fn requeue(self, unknown_outcome: bool) -> Result<(), SettleError> {

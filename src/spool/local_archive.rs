@@ -227,7 +227,7 @@ async fn settle_all(journal: Journal, queue: QueueName) {
         match journal.lease(&queue).await {
             // Refused only when the journal is being closed.
             Ok(lease) => drop(lease.ack(0).await),
-            Err(LeaseError::Unreadable(_)) => sleep(READ_AGAIN).await,
+            Err(LeaseError::Unreadable(_) | LeaseError::Damaged) => sleep(READ_AGAIN).await,
             Err(LeaseError::Closed | LeaseError::UnknownQueue(_)) => return,
         }
     }

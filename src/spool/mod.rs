@@ -195,6 +195,9 @@ pub enum LeaseError {
     /// Reading failed; the same read may succeed later.
     #[error("cannot read the spool: {0}")]
     Unreadable(String),
+    /// The batch's bytes rotted: given back, it is set aside and not leased again.
+    #[error("the batch is damaged; it is set aside when it is given back")]
+    Damaged,
     /// The spool was closed.
     #[error("the spool is closed")]
     Closed,

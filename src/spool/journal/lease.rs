@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use super::held::Held;
 use super::layout::Position;
+use super::quarantine::{self, Kind};
 use super::queue::Queue;
 use super::reader::{Loaded, ReadError, Reader, Step};
 use super::state::{Claimed, Outcome};
@@ -159,11 +160,7 @@ impl Lease {
             }
             Ok(payload)
         });
-        payload.await?.ok_or_else(|| {
-            LeaseError::Unreadable(
-                "the batch is damaged; it is set aside when it is given back".into(),
-            )
-        })
+        payload.await?.ok_or(LeaseError::Damaged)
     }
 
     pub(in crate::spool) fn attempts(&self) -> u32 {
@@ -171,7 +168,29 @@ impl Lease {
     }
 
     pub(in crate::spool) fn ack(mut self, dead_letters: u32) -> Result<(), SettleError> {
-        self.settle(Outcome::Settled { dead_letters })
+        self.settle(Outcome::Settled {
+            dead_letters,
+            quarantined: 0,
+        })
+    }
+
+    pub(in crate::spool) async fn ack_without(
+        mut self,
+        events: u32,
+        bytes: Bytes,
+    ) -> Result<(), SettleError> {
+        let (queue, sequence) = (self.claim.queue.clone(), self.claim.sequence);
+        let write = move || {
+            let (files, at) = (&*queue.files, (sequence, sequence));
+            quarantine::write(files, &queue.dir, at, Kind::Unreadable, [Ok(bytes)])
+        };
+        let written = tokio::task::spawn_blocking(write).await;
+        let written = written.map_err(|error| SettleError(error.to_string()))?;
+        written.map_err(|error| SettleError(error.to_string()))?;
+        self.settle(Outcome::Settled {
+            dead_letters: 0,
+            quarantined: events,
+        })
     }
 
     pub(in crate::spool) fn requeue(mut self, unknown_outcome: bool) -> Result<(), SettleError> {

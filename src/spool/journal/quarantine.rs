@@ -15,6 +15,8 @@ pub(super) enum Kind {
     Damaged,
     /// The end of a log that was cut: never answered as durable.
     Torn,
+    /// Events of a good record that whoever leased it cannot make sense of.
+    Unreadable,
 }
 
 impl Kind {
@@ -22,6 +24,7 @@ impl Kind {
         match self {
             Self::Damaged => "damaged",
             Self::Torn => "torn",
+            Self::Unreadable => "unreadable",
         }
     }
 }
@@ -42,12 +45,24 @@ pub(super) fn set_aside(
     queue_dir: &Path,
     reader: &Reader,
     range: Range<u64>,
-    (from, to): (u64, u64),
+    sequences: (u64, u64),
     kind: Kind,
 ) -> Result<Option<PathBuf>, AsideError> {
     let Some(end) = end_of_content(reader, range.clone())? else {
         return Ok(None);
     };
+    let chunks = reader.chunks(range.start..end);
+    write(files, queue_dir, sequences, kind, chunks).map(Some)
+}
+
+/// Writes `chunks` into the quarantine, durable.
+pub(super) fn write(
+    files: &dyn Files,
+    queue_dir: &Path,
+    (from, to): (u64, u64),
+    kind: Kind,
+    chunks: impl IntoIterator<Item = Result<impl AsRef<[u8]>, ReadError>>,
+) -> Result<PathBuf, AsideError> {
     let dir = queue_dir.join(QUARANTINE);
     let path = dir.join(quarantine_name(from, to, kind.suffix()));
     let failed = |source| AsideError::Write {
@@ -59,15 +74,16 @@ pub(super) fn set_aside(
     remove_if_there(files, &path).map_err(failed)?;
     let file = files.create(&path).map_err(failed)?;
     let mut offset = 0;
-    for chunk in reader.chunks(range.start..end) {
+    for chunk in chunks {
         let chunk = chunk?;
-        write_all_at(&*file, &mut [IoSlice::new(&chunk)], offset).map_err(failed)?;
+        let chunk = chunk.as_ref();
+        write_all_at(&*file, &mut [IoSlice::new(chunk)], offset).map_err(failed)?;
         offset += chunk.len() as u64;
     }
     file.sync_data().map_err(failed)?;
     files.sync_dir(&dir).map_err(failed)?;
     files.sync_dir(queue_dir).map_err(failed)?;
-    Ok(Some(path))
+    Ok(path)
 }
 
 /// The highest sequence that was ever set aside; 0 if none was.

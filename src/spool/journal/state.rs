@@ -68,8 +68,8 @@ pub(super) enum Next {
 /// How a lease ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Outcome {
-    /// Done with; so many events became dead letters.
-    Settled { dead_letters: u32 },
+    /// Done with; so many events became dead letters, so many are in the quarantine.
+    Settled { dead_letters: u32, quarantined: u32 },
     /// Not sent, or refused as a whole.
     Returned,
     /// Sent, and nobody knows what became of it.
@@ -201,10 +201,16 @@ impl State {
         self.changes += 1;
         let events = u64::from(held.events);
         match outcome {
-            Outcome::Settled { dead_letters } => {
+            Outcome::Settled {
+                dead_letters,
+                quarantined,
+            } => {
                 let dead = u64::from(dead_letters).min(events);
+                let aside = u64::from(quarantined).min(events - dead);
                 self.ledger.dead_letters += dead;
-                self.ledger.confirmed += events - dead;
+                self.ledger.quarantined += aside;
+                self.quarantined_records += u64::from(aside > 0);
+                self.ledger.confirmed += events - dead - aside;
             }
             _ if held.damaged => {
                 self.ledger.quarantined += events;
