@@ -157,13 +157,16 @@ impl Model {
         }
     }
 
-    /// The same event as of this attempt or a later one.
+    /// The same event as of this attempt or else a later one.
     fn held_as(&mut self, letter: &Letter) -> Option<&mut Held> {
         let (queue, base, attempt, content) = same(letter);
-        self.held.iter_mut().find(|held| {
+        let as_of = |held: &&mut Held| {
             let held = same(&held.letter);
-            (held.0, held.1, held.3) == (queue.clone(), base.clone(), content) && held.2 >= attempt
-        })
+            let is_same = (held.0, held.1, held.3) == (queue.clone(), base.clone(), content);
+            is_same.then_some(held.2).filter(|held| *held >= attempt)
+        };
+        let held = self.held.iter_mut().filter(|held| as_of(held).is_some());
+        held.min_by_key(as_of)
     }
 
     fn keep(&mut self, mut letter: Letter, is_next: bool) -> Filed {
@@ -183,13 +186,15 @@ impl Model {
             let held = &self.held[*at];
             let own = held.letter.content == letter.content
                 || (is_next && held.letter.name == base && !held.shared);
-            own && held.letter.letter.attempt < letter.letter.attempt
+            let is_earlier = held.letter.letter.attempt < letter.letter.attempt;
+            own && is_earlier && held.letter.revision == 0
         });
         let free = names.iter().find(|name| named(name).is_none());
         letter.name = match earlier {
             Some(at) => self.held[at].letter.name.clone(),
             None => free.expect("a free name").clone(),
         };
+        let shared = earlier.is_some_and(|at| self.held[at].shared);
         if let Some(at) = earlier {
             self.settle(at, Fate::Returned);
         }
@@ -202,10 +207,7 @@ impl Model {
             }
         }
         self.books(&letter).received += 1;
-        self.held.push(Held {
-            letter,
-            shared: false,
-        });
+        self.held.push(Held { letter, shared });
         Filed::Kept
     }
 

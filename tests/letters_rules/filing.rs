@@ -194,6 +194,23 @@ pub(crate) async fn a_later_attempt_under_a_shared_id_pushes_out_nothing(maker: 
     assert_eq!(the(&store, &beside).await.letter, third);
 }
 
+/// The event that has the id's own name was refused once more, and has it again.
+pub(crate) async fn an_id_stays_shared_when_its_own_name_goes_to_a_later_attempt(
+    maker: &impl Maker,
+) {
+    let store = maker.usual().await;
+    let second = DeadLetter {
+        attempt: 2,
+        ..refused(1)
+    };
+    file(&store, [refused(1), other(1, 1), second.clone()]).await;
+    assert_eq!(the(&store, "id-1").await.letter, second);
+    file(&store, [attempt(1, 3)]).await;
+    let letters = held(&store).await.into_iter();
+    let letters: Vec<_> = letters.map(|letter| letter.letter).collect();
+    assert_eq!(letters, [other(1, 1), second, attempt(1, 3)]);
+}
+
 pub(crate) async fn a_full_place_does_not_take_the_room_of_another(maker: &impl Maker) {
     let store = maker
         .make(Options {
@@ -266,6 +283,39 @@ pub(crate) async fn a_later_attempt_that_was_returned_pushes_out_no_other_event(
     let events: Vec<_> = letters.iter().map(|l| &l.letter.event).collect();
     assert_eq!(events, [&other(1, 1).event, &attempt(1, 2).event]);
     assert_eq!(logstash(&store).returned, 1);
+}
+
+/// Somebody repaired it while it was on its way again as it was.
+pub(crate) async fn a_later_attempt_leaves_one_that_was_repaired(maker: &impl Maker) {
+    let same = |n, attempt| DeadLetter {
+        attempt,
+        ..refused(n)
+    };
+    let store = maker.usual().await;
+    file(&store, [refused(1), refused(2)]).await;
+    for name in ["id-1", "id-2"] {
+        let handle = the(&store, name).await.handle();
+        let repair = vec![(handle, Bytes::from_static(b"{\"repaired\":1}"))];
+        assert_eq!(store.rewrite(repair).await, Ok(1));
+    }
+    // One comes back with other bytes, one with the same.
+    file(&store, [attempt(1, 2), same(2, 2)]).await;
+    for name in ["id-1", "id-2"] {
+        let letter = the(&store, name).await;
+        assert_eq!(letter.letter.event, "{\"repaired\":1}");
+        assert_eq!((letter.letter.attempt, letter.revision), (1, 1));
+    }
+    let beside = held(&store).await.split_off(2);
+    assert_eq!(beside[0].letter, attempt(1, 2));
+    assert_eq!(beside[1].letter, same(2, 2));
+    let known = [refused(1), attempt(1, 2), refused(2), same(2, 2)];
+    assert_eq!(filed(&store, known).await, [Filed::Known; 4]);
+    settle(&store, "id-1", Fate::Returned).await;
+    settle(&store, "id-2", Fate::Returned).await;
+    let known = [refused(1), attempt(1, 2), refused(2), same(2, 2)];
+    use Filed::{Buried, Known};
+    assert_eq!(filed(&store, known).await, [Buried, Known, Buried, Known]);
+    assert_eq!(logstash(&store).returned, 2);
 }
 
 pub(crate) async fn what_comes_from_a_file_pushes_out_no_other_event(maker: &impl Maker) {

@@ -17,7 +17,8 @@
 //!   one that is still held, which then counts as returned: only a return makes one. Not
 //!   so where several events were refused under one id, for it may be another's, nor
 //!   where an event of that id was returned as of the attempt before, for then it is that
-//!   one's, nor for a letter from a file: the later attempt is then kept beside them too.
+//!   one's, nor where the earlier one was repaired since it was sent, for the repair would be
+//!   gone, nor for a letter from a file: the later attempt is then kept beside them too.
 //! - **Groups** by queue, reason and field are kept up with each change and never counted
 //!   by looking at letters. Beyond [`MOST_GROUPS`] a new field goes into the group
 //!   without a field, since what a field is called is an event's to say.

@@ -87,13 +87,13 @@ impl<'t> Change<'t> {
         Ok(number)
     }
 
-    /// Puts a letter in, with its line.
-    pub(super) fn add(&mut self, letter: Letter, line: &[u8]) -> Result<(), Error> {
+    /// Puts a letter in, with its line; `shared`: others were refused under its id.
+    pub(super) fn add(&mut self, letter: Letter, line: &[u8], shared: bool) -> Result<(), Error> {
         self.changed = true;
         let group = self.groups.group_for(&letter, &mut self.numbers)?;
         self.rows.put_line(group, &letter, line)?;
         let name = (letter.letter.queue.as_str(), letter.name.as_str());
-        self.names.insert(name, (letter.number, false))?;
+        self.names.insert(name, (letter.number, shared))?;
         let row = Row {
             letter,
             group,

@@ -10,7 +10,7 @@ use crate::dead_letter::{DeadLetter, letter};
 
 /// What the names that a letter may have lead to.
 enum Spot {
-    /// The letter is held already, as of this attempt or a later one.
+    /// The letter is held already, as of this attempt or else a later one.
     Held(Box<Row>),
     /// There is a name for it.
     Open(Box<Opening>),
@@ -20,6 +20,8 @@ struct Opening {
     name: String,
     /// The earlier attempt that has this name.
     earlier: Option<Row>,
+    /// Whether others were refused under the id besides that one.
+    shared: bool,
 }
 
 impl Change<'_> {
@@ -91,26 +93,26 @@ impl Change<'_> {
         &mut self,
         identity: &Identity,
         mut letter: Letter,
-        Opening { name, earlier }: Opening,
+        opening: Opening,
     ) -> Result<Filed, Error> {
         let place = letter.letter.source.place();
-        letter.name = name;
+        letter.name = opening.name;
         letter.number = self.next_number()?;
         let line = letter::write_one(&letter);
-        let freed = earlier.as_ref().filter(|row| row.place() == place);
+        let freed = opening.earlier.as_ref().filter(|row| row.place() == place);
         let held = self.bytes(place) - freed.map_or(0, |row| row.len);
         // One alone may be longer: else it would wait for ever, and all behind it.
         if held > 0 && held + line.len() as u64 > self.options.max_bytes {
             self.full.insert(place);
             return Ok(Filed::Full);
         }
-        if let Some(earlier) = earlier {
+        if let Some(earlier) = opening.earlier {
             self.settle(&earlier, Fate::Returned)?;
         }
         if letter.name != identity.base {
             self.share(identity)?;
         }
-        self.add(letter, &line)?;
+        self.add(letter, &line, opening.shared)?;
         Ok(Filed::Kept)
     }
 
@@ -123,8 +125,7 @@ impl Change<'_> {
 
     /// `is_next`: an earlier attempt under this id makes room for it, whatever its bytes.
     fn spot(&self, identity: &Identity, is_next: bool) -> Result<Spot, Error> {
-        let mut free = None;
-        let mut earlier = None;
+        let (mut free, mut earlier, mut later) = (None, None, None);
         for name in identity.names() {
             let entry = self.names.get((identity.queue.as_str(), name.as_str()))?;
             let Some((number, shared)) = entry.map(|entry| entry.value()) else {
@@ -137,21 +138,35 @@ impl Change<'_> {
             };
             let held = Identity::of_stored(&row.letter);
             let same = held.base == identity.base && held.content == identity.content;
-            if same && held.attempt >= identity.attempt {
+            if same && held.attempt == identity.attempt {
                 return Ok(Spot::Held(Box::new(row)));
             }
+            if same && held.attempt > identity.attempt {
+                later = Some(row);
+                continue;
+            }
             let alone = held.base == identity.base && name == identity.base && !shared;
-            if same || (is_next && alone && held.attempt < identity.attempt) {
-                earlier.get_or_insert(row);
+            let is_its_own = same || (is_next && alone && held.attempt < identity.attempt);
+            // The repair since it was sent is not in what came back.
+            if is_its_own && row.letter.revision == 0 {
+                earlier.get_or_insert((row, shared));
             }
         }
+        if let Some(later) = later {
+            return Ok(Spot::Held(Box::new(later)));
+        }
         let name = match (&earlier, free) {
-            (Some(row), _) => row.letter.name.clone(),
+            (Some((row, _)), _) => row.letter.name.clone(),
             (None, Some(name)) => name,
             // All three are taken by ids made to look like these names.
             (None, None) => format!("{}~{}", identity.base, now_micros()),
         };
-        Ok(Spot::Open(Box::new(Opening { name, earlier })))
+        let (earlier, shared) = earlier.unzip();
+        Ok(Spot::Open(Box::new(Opening {
+            name,
+            earlier,
+            shared: shared.unwrap_or(false),
+        })))
     }
 
     /// Remembers that the letter held under this id does not have it for itself.

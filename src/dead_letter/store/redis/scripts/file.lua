@@ -28,13 +28,15 @@ local function letter_at(at)
   return letter
 end
 
--- Where a letter belongs. Held, in this attempt or a later one: no name, its number and
+-- Where a letter belongs. Held, in this attempt or else a later one: no name, its number and
 -- head. Else its name, and number
 -- and head of the earlier attempt that makes room for it, if one does. Several events may
 -- have been refused under one id: then nobody knows whose attempt it is. If one was returned,
--- that is the one that came back. A file may have anything.
+-- that is the one that came back. One that was repaired since it was sent stays, for
+-- its repair is not in what came back. A file may have anything.
 local function seat(letter)
   local base, free, number, earlier = letter.base, nil, nil, nil
+  local later, later_head
   local before = returned_tomb(base, letter.attempt - 1)
   local is_next = not restores and not redis.call('ZSCORE', tombs, before)
   for _, digits in ipairs({ 0, 8, 32 }) do
@@ -44,16 +46,23 @@ local function seat(letter)
       local head = head_of(named)
       local is_of_base = head[BASE] == base
       local is_content = head[CONTENT] == letter.content
-      if is_of_base and is_content and head[ATTEMPT] >= letter.attempt then
+      if is_of_base and is_content and head[ATTEMPT] == letter.attempt then
         return nil, named, head
       end
+      if is_of_base and is_content and head[ATTEMPT] > letter.attempt then
+        later, later_head = named, head
+      end
       local is_its_own = is_content or (is_next and name == base and not head[SHARED])
-      if is_of_base and is_its_own and head[ATTEMPT] < letter.attempt and not earlier then
+      local is_earlier = head[ATTEMPT] < letter.attempt and head[REVISION] == 0
+      if is_of_base and is_its_own and is_earlier and not earlier then
         number, earlier = named, head
       end
     else
       free = free or name
     end
+  end
+  if later then
+    return nil, later, later_head
   end
   -- Without a free one: somebody made ids that look like these names.
   local name = earlier and earlier[NAME] or free or base .. '~' .. whole(last + 1)
@@ -80,12 +89,12 @@ local function group_of(letter)
   return plain, letter.plain_key
 end
 
-local function put(name, letter)
+local function put(name, letter, shared)
   last = last + 1
   local number, place = whole(last), letter.place
   local group, key = group_of(letter)
   set_head(number, {
-    name, letter.base, false, letter.attempt, letter.content, letter.tomb,
+    name, letter.base, shared, letter.attempt, letter.content, letter.tomb,
     place, letter.reason, group, letter.revision, letter.at, letter.times,
     letter.bytes, letter.rest, letter.detail,
   })
@@ -147,7 +156,8 @@ local function file(letter)
     share(letter.base)
   end
   redis.call('ZREM', tombs, letter.tomb)
-  put(name, letter)
+  -- Others that were refused under the id are held still.
+  put(name, letter, head ~= nil and head[SHARED])
   return 'kept'
 end
 
