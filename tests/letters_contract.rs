@@ -6,12 +6,14 @@ mod letters_rules;
 mod letters_support;
 mod redis_support;
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::path::PathBuf;
 
 use letters_redis_support::{at, store_with};
 use letters_rules::Maker;
 use letters_support::table_at;
-use redis_support::RedisServer;
+use redb::{Database, TableDefinition};
+use redis_support::{RedisServer, ask, client};
 use stashgate::dead_letter::store::{Options, Store};
 
 /// One module of tests a kind of store.
@@ -59,6 +61,11 @@ macro_rules! every_rule {
             a_repair_keeps_the_first_original
             a_full_place_does_not_take_the_room_of_another
             letters_past_their_retention_go
+            whoever_looks_is_told_whether_more_is_to_go
+            a_clock_that_jumps_lets_nothing_go_for_three_days
+            a_clock_that_was_looked_at_some_hours_ago_did_not_jump
+            a_clock_that_was_mended_lets_letters_go_again
+            letters_filed_by_a_clock_that_was_ahead_stay_longer
             what_is_soon_to_go_is_counted
             what_was_exported_and_settled_is_held_again
             a_held_letter_gets_the_event_of_the_file
@@ -70,18 +77,40 @@ macro_rules! every_rule {
 }
 
 /// Tables in folders that go with it.
-struct Tables(tempfile::TempDir);
+struct Tables {
+    folder: tempfile::TempDir,
+    last: RefCell<PathBuf>,
+}
 
 impl Tables {
     async fn new() -> Self {
-        Self(tempfile::tempdir().expect("a folder"))
+        Self {
+            folder: tempfile::tempdir().expect("a folder"),
+            last: RefCell::default(),
+        }
     }
 }
 
 impl Maker for Tables {
     async fn make(&self, options: Options) -> Store {
-        let folder = tempfile::tempdir_in(self.0.path()).expect("a folder");
-        table_at(&folder.keep(), options)
+        let folder = tempfile::tempdir_in(self.folder.path()).expect("a folder");
+        self.last.replace(folder.keep());
+        self.reopen(options).await
+    }
+
+    async fn reopen(&self, options: Options) -> Store {
+        table_at(&self.last.borrow(), options)
+    }
+
+    fn note(&self, name: &'static str, number: u64) {
+        const NUMBERS: TableDefinition<&str, u64> = TableDefinition::new("numbers");
+        let path = self.last.borrow().join("letters.redb");
+        let database = Database::open(path).expect("opens");
+        let txn = database.begin_write().expect("begins");
+        let mut numbers = txn.open_table(NUMBERS).expect("opens");
+        numbers.insert(name, number).expect("writes");
+        drop(numbers);
+        txn.commit().expect("commits");
     }
 }
 
@@ -100,13 +129,28 @@ impl Databases {
             made: Cell::new(0),
         }
     }
+
+    /// Of the database that was taken last.
+    fn url(&self) -> String {
+        format!("{}/{}", self.server.url(), self.made.get())
+    }
 }
 
 impl Maker for Databases {
     async fn make(&self, options: Options) -> Store {
-        let database = self.made.replace(self.made.get() + 1);
-        let url = format!("{}/{database}", self.server.url());
-        store_with(&at(&url), 0, options)
+        self.made.set(self.made.get() + 1);
+        self.reopen(options).await
+    }
+
+    async fn reopen(&self, options: Options) -> Store {
+        store_with(&at(&self.url()), 0, options)
+    }
+
+    fn note(&self, name: &'static str, number: u64) {
+        let key = "{stashgate}:letters:books";
+        let number = number.to_string();
+        let noted = ask::<u64>(&mut client(&self.url()), &["HSET", key, name, &number]);
+        noted.expect("noted");
     }
 }
 

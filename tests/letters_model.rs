@@ -13,7 +13,7 @@ use proptest::prelude::*;
 use redis_support::{RedisServer, ServerKind};
 use stashgate::batch::UnixMillis;
 use stashgate::dead_letter::store::{
-    Books, Fate, Filed, Group, GroupKey, Handle, Letter, Order, Selection, Store,
+    Books, Fate, Filed, Group, GroupKey, Handle, Letter, Options, Order, Selection, Store,
 };
 use stashgate::dead_letter::{DeadLetter, Place, Reason, Source, Unindexable};
 
@@ -229,6 +229,17 @@ impl Model {
         }
     }
 
+    /// All that is there goes; how many letters there were.
+    fn expire(&mut self) -> u64 {
+        let count = self.held.len();
+        while !self.held.is_empty() {
+            self.settle(0, Fate::Expired);
+        }
+        self.buried.clear();
+        self.returned.clear();
+        count as u64
+    }
+
     /// Takes over the numbers of new letters: only the store can tell them.
     fn number(&mut self, letters: &[Letter]) {
         let mut last = self
@@ -283,15 +294,22 @@ fn key(letter: &Letter) -> GroupKey {
 }
 
 /// `open` opens the store, which is empty at first.
-async fn play(ops: Vec<Op>, open: impl Fn() -> Store) {
-    let mut store = open();
+async fn play(ops: Vec<Op>, open: impl Fn(Options) -> Store) {
+    let mut store = open(options());
     let mut model = Model::default();
     let mut once: Vec<Letter> = Vec::new();
     for op in ops {
         match op {
             Op::Reopen => {
                 drop(store);
-                store = open();
+                store = open(options());
+            }
+            Op::Expire(true) => {
+                drop(store);
+                store = open(forgetful());
+                assert_eq!(expired(&store, usize::MAX).await, model.expire());
+                drop(store);
+                store = open(options());
             }
             op => step(&store, &mut model, &once, op).await,
         }
@@ -331,18 +349,7 @@ async fn step(store: &Store, model: &mut Model, once: &[Letter], op: Op) {
             let expected = model.restore(&letter);
             assert_eq!(store.restore(vec![letter]).await, Ok(vec![expected]));
         }
-        Op::Expire(true) => {
-            while !model.held.is_empty() {
-                model.settle(0, Fate::Expired);
-            }
-            model.buried.clear();
-            model.returned.clear();
-            let then = UnixMillis(UnixMillis::now().0 + 31 * DAY);
-            assert_eq!(store.expire(then, usize::MAX).await, Ok(count as u64));
-        }
-        Op::Expire(false) => {
-            assert_eq!(store.expire(UnixMillis::now(), usize::MAX).await, Ok(0));
-        }
+        Op::Expire(false) => assert_eq!(expired(store, usize::MAX).await, 0),
         _ => {}
     }
 }
@@ -404,7 +411,7 @@ proptest! {
     #[test]
     fn the_table_is_as_the_model(ops in prop::collection::vec(op(), 1..40)) {
         let folder = tempfile::tempdir().expect("a folder");
-        run(play(ops, || table_at(folder.path(), options())));
+        run(play(ops, |options| table_at(folder.path(), options)));
     }
 
     #[test]
@@ -413,7 +420,8 @@ proptest! {
             aof: None,
             ..ServerKind::default()
         });
-        run(play(ops, || letters_redis_support::store(&server.url())));
+        let server_at = letters_redis_support::at(&server.url());
+        run(play(ops, |options| letters_redis_support::store_with(&server_at, 0, options)));
     }
 }
 

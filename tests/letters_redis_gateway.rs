@@ -13,7 +13,7 @@ use std::net::SocketAddr;
 use gateway::{Setup, eventually};
 use http::ask;
 use letters_redis_support::{store, unaccounted};
-use letters_support::{ALL, held};
+use letters_support::{ALL, DAY, held};
 use redis_support::RedisServer;
 use serde_json::Value;
 use stashgate::batch::UnixMillis;
@@ -126,7 +126,7 @@ async fn two_gateways_show_the_same_letters_and_each_may_be_killed_while_it_file
         are_filed(setup, &store, sent).await;
     }
     assert_eq!(held(&store).await.len(), sent);
-    store.expire(UnixMillis::now(), 1).await.expect("looked");
+    store.expire(1).await.expect("looked");
     assert_eq!(unaccounted(&store), [0, 0, 0]);
     let groups = store.groups().await.expect("groups");
     let events: u64 = groups.iter().map(|group| group.events).sum();
@@ -138,6 +138,40 @@ async fn two_gateways_show_the_same_letters_and_each_may_be_killed_while_it_file
             seen = letters(setup).await;
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_keeps_what_is_old_after_redis_clock_jumped_and_says_so() {
+    let server = RedisServer::start();
+    let setup = setup(&server);
+    let gateway = setup.start_and_wait().await;
+    send_garbage(&setup, "old", 100);
+    let store = store(&server.url());
+    are_filed(&setup, &store, 100).await;
+    assert_eq!(gateway.terminate().await, Some(0));
+
+    let books = "{stashgate}:letters:books";
+    let now = UnixMillis::now().0;
+    let _: u64 = server.ask(&["HSET", books, "seen", &(now - 2 * DAY).to_string()]);
+    let settings = std::fs::read_to_string(setup.config_file()).expect("read");
+    let settings = settings + "[dead_letters]\nretention = \"1ms\"\n";
+    std::fs::write(setup.config_file(), settings).expect("written");
+    let gateway = setup.start_and_wait().await;
+    let said = "the clock moved on by more than a day at once";
+    eventually("that is said", || setup.log().contains(said)).await;
+    assert_eq!(held(&store).await.len(), 100);
+    let seen = letters(&setup).await;
+    assert_eq!(
+        (&seen["held"], &seen["expiring"]),
+        (&100.into(), &100.into())
+    );
+    assert_eq!(gateway.terminate().await, Some(0));
+
+    // Three days later.
+    let _: u64 = server.ask(&["HSET", books, "stays", &now.to_string()]);
+    let _gateway = setup.start_and_wait().await;
+    eventually("that is said", || setup.log().contains("and are gone")).await;
+    assert_eq!(held(&store).await, []);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -13,7 +13,6 @@ use gateway::{PATIENCE, Setup, eventually};
 use letters_redis_support::{store, unaccounted};
 use letters_support::held;
 use redis_support::{RedisServer, push};
-use stashgate::batch::UnixMillis;
 use stashgate::dead_letter::store::{Fate, Store};
 use tokio::time::sleep;
 
@@ -86,7 +85,7 @@ async fn gateways_that_are_killed_lose_no_element_and_keep_none_twice() {
     ];
     let store = store(&server.url());
     are_filed(&server, &setups[0], &store, pushed).await;
-    store.expire(UnixMillis::now(), 1).await.expect("looked");
+    store.expire(1).await.expect("looked");
     assert_eq!(unaccounted(&store), [0, 0, 0]);
 }
 

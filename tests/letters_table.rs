@@ -8,7 +8,6 @@ use std::io::{Seek, Write};
 use bytes::Bytes;
 use letters_support::*;
 use redb::{Database, TableDefinition};
-use stashgate::batch::UnixMillis;
 use stashgate::dead_letter::store::{Fate, Filed, Options, Table};
 
 fn folder() -> tempfile::TempDir {
@@ -171,7 +170,7 @@ async fn below_the_room_that_the_disk_is_to_keep_nothing_is_added_and_all_can_go
     assert!(repair.is_err());
     assert!(store.restore(vec![letter]).await.is_err());
     settle(&store, "id-1", Fate::Discarded).await;
-    assert_eq!(store.expire(UnixMillis::now(), 10).await, Ok(0));
+    assert_eq!(expired(&store, 10).await, 0);
     assert!(store.summary().trouble.is_some(), "it is still so");
     assert_eq!(names(&store).await, ["id-2"]);
 }

@@ -17,9 +17,8 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::inbox::DeadLetters;
-use super::store::{Filed, Store, StoreError};
+use super::store::{Aged, Filed, Store, StoreError};
 use super::{DeadLetter, Place, letter};
-use crate::batch::UnixMillis;
 use crate::log::Complaints;
 use crate::spool::{Lease, LeaseError};
 
@@ -32,6 +31,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 const EXPIRE_EVERY: Duration = Duration::from_secs(60);
 /// Most letters that go at a time.
 const EXPIRE_AT_ONCE: usize = 1000;
+const HOUR_MS: u64 = 3_600_000;
 
 /// Files letters, and takes out those that are past their retention, until `closing`.
 pub async fn run(letters: DeadLetters, store: Store, closing: CancellationToken) {
@@ -197,29 +197,67 @@ fn next(letters: &[DeadLetter]) -> usize {
 
 /// Takes out what is past its retention, for ever.
 async fn expire(store: &Store) {
-    let mut complaints = Complaints::default();
+    let mut ageing = Ageing::default();
     let mut tick = tokio::time::interval(EXPIRE_EVERY);
     loop {
         tick.tick().await;
-        loop {
-            match store.expire(UnixMillis::now(), EXPIRE_AT_ONCE).await {
-                Ok(0) => {
-                    complaints.recovered();
-                    break;
+        while ageing.saw(store.expire(EXPIRE_AT_ONCE).await) {}
+    }
+}
+
+/// What is said about it in the log.
+#[derive(Default)]
+struct Ageing {
+    failures: Complaints,
+    kept: Complaints,
+    ahead: Complaints,
+}
+
+impl Ageing {
+    /// Says what has to be said; whether there is more to go.
+    fn saw(&mut self, looked: Result<Aged, StoreError>) -> bool {
+        let aged = match looked {
+            Ok(aged) => aged,
+            Err(error) => {
+                if let Some(failures) = self.failures.failed(Instant::now()) {
+                    tracing::error!(failures, "old dead letters stay: {error}");
                 }
-                Ok(events) => {
-                    tracing::error!(
-                        events,
-                        "dead letters were past dead_letters.retention and are gone"
-                    );
-                }
-                Err(error) => {
-                    if let Some(failures) = complaints.failed(Instant::now()) {
-                        tracing::error!(failures, "old dead letters stay: {error}");
-                    }
-                    break;
-                }
+                return false;
             }
+        };
+        self.failures.recovered();
+        if aged.gone > 0 {
+            let events = aged.gone;
+            tracing::error!(
+                events,
+                "dead letters were past dead_letters.retention and are gone"
+            );
+        }
+        self.clock(&aged);
+        aged.more
+    }
+
+    /// Warns of a clock that may be wrong.
+    fn clock(&mut self, aged: &Aged) {
+        match aged.kept {
+            None => drop(self.kept.recovered()),
+            Some(kept) if self.kept.failed(Instant::now()).is_some() => tracing::error!(
+                events = kept.letters,
+                "the clock moved on by more than a day at once, or no gateway ran so long: dead \
+                 letters are past dead_letters.retention by it, and go at {}; mend the clock, or \
+                 return or export them before",
+                kept.until
+            ),
+            Some(_) => {}
+        }
+        if !aged.is_ahead() {
+            self.ahead.recovered();
+        } else if self.ahead.failed(Instant::now()).is_some() {
+            tracing::error!(
+                "the last dead letters were filed {} hours in the future: the clock was wrong \
+                 then, or is now; they and those to come stay so much longer",
+                aged.ahead_ms / HOUR_MS
+            );
         }
     }
 }

@@ -1,7 +1,7 @@
 //! What a person finds: letters, groups, lists.
 
 use bytes::Bytes;
-use stashgate::dead_letter::store::{Fate, MOST_GROUPS, Options, Order, Selection, Span};
+use stashgate::dead_letter::store::{Fate, MOST_GROUPS, Order, Selection, Span};
 use stashgate::dead_letter::{DeadLetter, Reason, Source, Unindexable};
 
 use super::Maker;
@@ -165,20 +165,5 @@ pub(crate) async fn numbers_come_for_a_selection_in_order_and_span(maker: &impl 
             .numbers(&selection, empty, Order::OldestFirst, 4)
             .await;
         assert_eq!(empty, Ok(vec![]));
-    }
-}
-
-pub(crate) async fn what_is_soon_to_go_is_counted(maker: &impl Maker) {
-    for (days, expiring) in [(30, 0), (2, 3)] {
-        let store = maker
-            .make(Options {
-                retention_ms: days * DAY,
-                ..options()
-            })
-            .await;
-        file(&store, (0..3).map(refused)).await;
-        assert_eq!(store.summary().expiring, expiring);
-        settle(&store, "id-0", Fate::Discarded).await;
-        assert_eq!(store.summary().expiring, expiring.saturating_sub(1));
     }
 }

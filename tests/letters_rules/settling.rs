@@ -1,7 +1,6 @@
 //! What becomes of letters: settled, repaired, expired, brought back.
 
 use bytes::Bytes;
-use stashgate::batch::UnixMillis;
 use stashgate::dead_letter::store::{Books, Fate, Filed, Handle, Options};
 use stashgate::dead_letter::{DeadLetter, Place, Source};
 
@@ -90,28 +89,6 @@ pub(crate) async fn a_repair_keeps_the_first_original(maker: &impl Maker) {
     assert_eq!(filed(&store, [refused(1)]).await, [Filed::Known]);
     settle(&store, "id-1", Fate::Returned).await;
     assert_eq!(filed(&store, [refused(1)]).await, [Filed::Buried]);
-}
-
-pub(crate) async fn letters_past_their_retention_go(maker: &impl Maker) {
-    let store = maker.usual().await;
-    file(&store, (0..10).map(refused)).await;
-    settle(&store, "id-0", Fate::Discarded).await;
-    let in_days = |days: u64| UnixMillis(UnixMillis::now().0 + days * DAY);
-    assert_eq!(store.expire(in_days(29), 100).await, Ok(0));
-    assert_eq!(filed(&store, [refused(0)]).await, [Filed::Buried]);
-    // The oldest first, some at a time.
-    assert_eq!(store.expire(in_days(31), 4).await, Ok(4));
-    assert_eq!(
-        names(&store).await,
-        ["id-5", "id-6", "id-7", "id-8", "id-9"]
-    );
-    assert_eq!(store.expire(in_days(31), 100).await, Ok(5));
-    assert_eq!(store.expire(in_days(31), 100).await, Ok(0));
-    let books = logstash(&store);
-    assert_eq!((books.expired, books.discarded, books.bytes), (9, 1, 0));
-    assert_eq!(groups(&store).await, []);
-    // Neither the settled ones nor those that went are remembered any more.
-    file(&store, [refused(0), refused(1)]).await;
 }
 
 pub(crate) async fn what_was_exported_and_settled_is_held_again(maker: &impl Maker) {

@@ -26,6 +26,21 @@ pub(crate) fn options() -> Options {
     }
 }
 
+/// All that was filed before this millisecond is past its retention.
+pub(crate) fn forgetful() -> Options {
+    Options {
+        retention_ms: 0,
+        ..options()
+    }
+}
+
+/// How many letters go, once the clock is past all that was done so far.
+pub(crate) async fn expired(store: &Store, limit: usize) -> u64 {
+    let done = UnixMillis::now();
+    while UnixMillis::now() <= done {}
+    store.expire(limit).await.expect("looks").gone
+}
+
 /// Opens the table in `folder`. A thread may still be at work for one that was dropped.
 pub(crate) fn table_at(folder: &Path, options: Options) -> Store {
     let path = folder.join("letters.redb");

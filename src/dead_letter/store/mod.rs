@@ -6,6 +6,11 @@
 //!   unique (one more than the last if need be). So numbers are in the order in which
 //!   letters were filed, a range of time is a range of numbers, and a place in a list is
 //!   one number.
+//! - **The clock** is the store's own, that of Redis or of this machine: nobody tells it the
+//!   time. Where it moved on by more than a day between two looks for what is past its
+//!   retention, it may be wrong, and nothing goes for three days: so it makes nothing go that
+//!   was not counted as [`Summary::expiring`] before. Where it goes back, numbers go on
+//!   from the last one, and what was filed then stays longer, not shorter.
 //! - A letter's **name** in its queue is its stable id, or the hash of its bytes (xxh3-128,
 //!   32 hexadecimal digits) if it has none.
 //! - What came before is not kept again. The same name, attempt and bytes: known; `times`
@@ -44,6 +49,12 @@ use crate::batch::{QueueName, UnixMillis};
 /// Most groups.
 pub const MOST_GROUPS: usize = 1000;
 
+/// Letters are counted as expiring for so long before they go, in milliseconds.
+const SOON_MS: u64 = 3 * 24 * 3600 * 1000;
+
+/// A clock that moves on by more at once has jumped, in milliseconds; or nobody looked.
+const JUMP_MS: u64 = 24 * 3600 * 1000;
+
 /// A longer field than this, in bytes, has no group of its own.
 pub const LONGEST_FIELD: usize = 256;
 
@@ -65,6 +76,13 @@ pub struct Options {
     pub retention_ms: u64,
     /// Nothing is filed while the disk has less left (table only).
     pub min_free_bytes: u64,
+}
+
+impl Options {
+    /// What was filed before this is past its retention at `now`.
+    fn filed_before(&self, now: UnixMillis) -> UnixMillis {
+        UnixMillis(now.0.saturating_sub(self.retention_ms))
+    }
 }
 
 /// A letter in the store.
@@ -132,6 +150,36 @@ pub enum Filed {
     Buried,
     /// There is no room for it in its place's budget.
     Full,
+}
+
+/// What a look for what is past its retention came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Aged {
+    /// Letters that went.
+    pub gone: u64,
+    /// Whether there is more to go.
+    pub more: bool,
+    /// What does not go because the clock jumped.
+    pub kept: Option<KeptBack>,
+    /// By how much the numbers are ahead of the clock, in milliseconds: it was wrong when
+    /// they were given, or is now.
+    pub ahead_ms: u64,
+}
+
+/// Letters that are past their retention by a clock that may be wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KeptBack {
+    /// How many there are.
+    pub letters: u64,
+    /// How long they stay, by that clock.
+    pub until: UnixMillis,
+}
+
+impl Aged {
+    /// Whether the numbers are so far ahead that somebody ought to know.
+    pub fn is_ahead(&self) -> bool {
+        self.ahead_ms > JUMP_MS
+    }
 }
 
 /// What becomes of a letter that is settled.
@@ -350,11 +398,12 @@ impl Store {
     }
 
     /// Takes out at most `limit` letters that are past their retention, and as many
-    /// tombstones; how many letters there were.
-    pub async fn expire(&self, now: UnixMillis, limit: usize) -> Result<u64, StoreError> {
+    /// tombstones, by the store's clock. To be asked at least once an hour, or the clock
+    /// seems to jump.
+    pub async fn expire(&self, limit: usize) -> Result<Aged, StoreError> {
         match self {
-            Self::Table(table) => table.expire(now, limit).await,
-            Self::Redis(store) => store.expire(now, limit).await,
+            Self::Table(table) => table.expire(limit).await,
+            Self::Redis(store) => store.expire(limit).await,
         }
     }
 

@@ -7,7 +7,7 @@ use deadpool_redis::redis::{FromRedisValue, ParsingError, Value, from_redis_valu
 
 use super::args::Rest;
 use crate::batch::UnixMillis;
-use crate::dead_letter::store::{Books, Filed, Group, GroupKey, Letter, Summary};
+use crate::dead_letter::store::{Aged, Books, Filed, Group, GroupKey, KeptBack, Letter, Summary};
 use crate::dead_letter::{DeadLetter, Place, Reason};
 
 /// Most characters of a group's detail.
@@ -64,6 +64,21 @@ impl FromRedisValue for Filed {
             "full" => Ok(Self::Full),
             other => Err(bad(other)),
         }
+    }
+}
+
+impl FromRedisValue for Aged {
+    fn from_redis_value(value: Value) -> Result<Self, ParsingError> {
+        let (gone, more, letters, until, ahead_ms) = from_redis_value(value)?;
+        Ok(Self {
+            gone,
+            more,
+            kept: (letters > 0).then_some(KeptBack {
+                letters,
+                until: UnixMillis(until),
+            }),
+            ahead_ms,
+        })
     }
 }
 

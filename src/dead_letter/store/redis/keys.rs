@@ -12,7 +12,7 @@
 //! | `{stashgate}:letters:groups` | hash | hash of a group's key -> the key, as JSON |
 //! | `{stashgate}:letters:tallies` | hash | hash of a group's key `:bytes`, and `:` attempt -> figure |
 //! | `{stashgate}:letters:tombs` | sorted set | tombstones by the time of the burial |
-//! | `{stashgate}:letters:books` | hash | the books, and the last number |
+//! | `{stashgate}:letters:books` | hash | the books, the last number, when was looked for old letters last (`seen`), and until when all stay after a jump of the clock (`stays`) |
 //! | `{stashgate}:letters:of:PLACE` | sorted set | numbers of a place's letters |
 //! | `{stashgate}:letters:in:GROUP` | sorted set | numbers of a group's letters |
 

@@ -1,8 +1,8 @@
 //! The store in Redis: all gateways that share it see the same letters.
 //!
 //! Each change is one script (`scripts/*.lua`), so it is atomic and needs no lock of ours;
-//! `keys` names all keys, and they are in one slot of a Cluster. Numbers come from Redis'
-//! clock, the one that all gateways share.
+//! `keys` names all keys, and they are in one slot of a Cluster. Numbers and ages go by Redis'
+//! clock, the one that all gateways share: the clock of a gateway that is wrong does nothing.
 //!
 //! An answer that is lost does no harm, since whoever asks again changes nothing that was
 //! changed: a letter that was filed is known, a letter that was settled is not there
@@ -37,10 +37,10 @@ use futures_util::future::BoxFuture;
 use tokio::task::JoinSet;
 
 use super::{
-    Fate, Filed, Group, GroupKey, Handle, Letter, MOST_GROUPS, Options, Order, Selection, Span,
-    StoreError, Summary,
+    Aged, Fate, Filed, Group, GroupKey, Handle, JUMP_MS, Letter, MOST_GROUPS, Options, Order,
+    SOON_MS, Selection, Span, StoreError, Summary,
 };
-use crate::batch::{QueueName, UnixMillis};
+use crate::batch::QueueName;
 use crate::dead_letter::DeadLetter;
 use crate::spool::redis::keys::BESIDE;
 use crate::spool::redis::nodes::{Conn, Fault, Nodes};
@@ -58,8 +58,6 @@ const READ_BYTES: usize = 4 << 20;
 const MOST_EXPIRED: usize = 10_000;
 /// How often the figures are refreshed when nothing is changed here.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
-/// "Soon" for letters that will be past their retention, in milliseconds.
-const SOON_MS: u64 = 3 * 24 * 3600 * 1000;
 
 /// Somebody changed the keys.
 const UNREADABLE: &str = "what is in {stashgate}:letters:* cannot be read: it is of another release, or somebody changed it";
@@ -157,9 +155,9 @@ impl RedisStore {
         self.inner.change(&scripts::REWRITE, &events).await
     }
 
-    pub(super) async fn expire(&self, now: UnixMillis, limit: usize) -> Result<u64, StoreError> {
-        let until = now.0.saturating_sub(self.inner.options.retention_ms);
-        let args = (number_before(until), until, limit.min(MOST_EXPIRED));
+    pub(super) async fn expire(&self, limit: usize) -> Result<Aged, StoreError> {
+        let retention = self.inner.options.retention_ms;
+        let args = (retention, JUMP_MS, SOON_MS, limit.min(MOST_EXPIRED));
         self.inner.change(&scripts::EXPIRE, &args).await
     }
 
@@ -235,7 +233,7 @@ async fn look(inner: Weak<Inner>) {
 }
 
 /// What each script is told, and what one of them is told.
-struct Args<'a, A>(u64, &'a A);
+struct Args<'a, A>(i64, &'a A);
 
 impl<A: ToRedisArgs> ToRedisArgs for Args<'_, A> {
     fn write_redis_args<W: ?Sized + RedisWrite>(&self, out: &mut W) {
@@ -285,7 +283,7 @@ impl Inner {
         script: &'static Script,
         args: &(impl ToRedisArgs + Sync),
     ) -> Result<(Glance, T), Fault> {
-        let args = Args(self.soon(), args);
+        let args = Args(self.expires_soon(), args);
         let answer: Value = script.run(conn, &KEYS, args).await?;
         // What the crate would say shows the whole answer.
         from_redis_value(answer).map_err(|_| Fault::Refused(UNREADABLE.to_owned()))
@@ -335,11 +333,10 @@ impl Inner {
         StoreError(why)
     }
 
-    /// The highest number of a letter that will be past its retention soon.
-    fn soon(&self) -> u64 {
-        let retention = self.options.retention_ms;
-        let soon = UnixMillis::now().0.saturating_add(SOON_MS);
-        number_before(soon.saturating_sub(retention))
+    /// After how many milliseconds a letter counts as expiring; at once if not above 0.
+    fn expires_soon(&self) -> i64 {
+        let retention = i64::try_from(self.options.retention_ms).unwrap_or(i64::MAX);
+        retention - SOON_MS.cast_signed()
     }
 }
 
@@ -358,9 +355,4 @@ impl Replicas {
         }
         Ok(())
     }
-}
-
-/// The highest number that was given before a time.
-fn number_before(at: u64) -> u64 {
-    at.saturating_mul(1000).saturating_sub(1)
 }

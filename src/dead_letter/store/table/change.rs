@@ -5,6 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use redb::{Error, ReadableTable, WriteTransaction};
 
+use super::clock::Clock;
 use super::groups::Groups;
 use super::rows::{Row, Rows};
 use super::schema::{NAMES, NUMBERS, TOMBSTONES, TOMBSTONES_BY_TIME};
@@ -162,11 +163,18 @@ impl<'t> Change<'t> {
         Ok(())
     }
 
-    /// Takes out letters that were filed before `before`, and tombstones from before then;
-    /// at most `limit` of each.
-    pub(super) fn expire(&mut self, before: UnixMillis, limit: usize) -> Result<u64, Error> {
+    /// Takes out at most `limit` letters that are past their retention, and as many
+    /// tombstones, unless the clock jumped; how many letters, and whether there are more.
+    pub(super) fn expire(&mut self, limit: usize) -> Result<(u64, bool), Error> {
+        let clock = Clock::read(&self.numbers)?.seen_at(self.now);
+        clock.write(&mut self.numbers)?;
+        self.changed = true;
+        if clock.stays_until(self.now).is_some() {
+            return Ok((0, false));
+        }
+        let before = self.options.filed_before(self.now);
         let Some(to) = before.0.saturating_mul(1000).checked_sub(1) else {
-            return Ok(0);
+            return Ok((0, false));
         };
         let numbers = self.rows.oldest(to, limit)?;
         for number in &numbers {
@@ -179,10 +187,12 @@ impl<'t> Change<'t> {
             .take(limit)
             .map(|entry| Ok::<_, Error>(entry?.0.value().1))
             .collect();
-        for mark in marks? {
-            self.unbury(mark)?;
+        let marks = marks?;
+        for mark in &marks {
+            self.unbury(*mark)?;
         }
-        Ok(numbers.len() as u64)
+        let more = numbers.len().max(marks.len()) >= limit;
+        Ok((numbers.len() as u64, more))
     }
 }
 

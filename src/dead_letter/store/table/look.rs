@@ -4,19 +4,19 @@ use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 
 use redb::{Error, ReadTransaction, ReadableTable, ReadableTableMetadata, StorageError};
 
+use super::clock::Clock;
 use super::groups;
 use super::rows::Row;
 use super::schema::{
-    BOOKS, GROUP_IDS, GROUPS, HOURS, LETTERS, NAMES, ORDER, REASONS, TOMBSTONES_BY_TIME, hour,
-    index,
+    BOOKS, GROUP_IDS, GROUPS, HOURS, LETTERS, NAMES, NUMBERS, ORDER, REASONS, TOMBSTONES_BY_TIME,
+    hour, index,
 };
 use super::tallies;
 use crate::batch::{QueueName, UnixMillis};
-use crate::dead_letter::store::{Group, Letter, Options, Order, Selection, Span, Summary};
+use crate::dead_letter::store::{
+    Aged, Group, KeptBack, Letter, Options, Order, SOON_MS, Selection, Span, Summary,
+};
 use crate::dead_letter::{Place, Reason};
-
-/// Letters that go within this time are expiring, in milliseconds.
-const EXPIRING_WITHIN: u64 = 3 * 24 * 3600 * 1000;
 
 /// All groups.
 pub(super) fn groups(txn: &ReadTransaction) -> Result<Vec<Group>, Error> {
@@ -140,8 +140,19 @@ fn merge(mut rows: Vec<Numbers>, order: Order, limit: usize) -> Result<Vec<u64>,
     Ok(numbers)
 }
 
+/// Whether a look for what is past its retention would change anything.
+pub(super) fn has_to_age(txn: &ReadTransaction, options: &Options) -> Result<bool, Error> {
+    let now = UnixMillis::now();
+    let clock = Clock::read(&txn.open_table(NUMBERS)?)?;
+    if clock.is_due(now) {
+        return Ok(true);
+    }
+    let is_stopped = clock.stays_until(now).is_some();
+    Ok(!is_stopped && has_old(txn, options.filed_before(now))?)
+}
+
 /// Whether anything is older than `before`: a letter or a tombstone.
-pub(super) fn has_old(txn: &ReadTransaction, before: UnixMillis) -> Result<bool, Error> {
+fn has_old(txn: &ReadTransaction, before: UnixMillis) -> Result<bool, Error> {
     for definition in LETTERS {
         let table = txn.open_table(definition)?;
         let first = table.first()?;
@@ -152,6 +163,26 @@ pub(super) fn has_old(txn: &ReadTransaction, before: UnixMillis) -> Result<bool,
     let tombstones = txn.open_table(TOMBSTONES_BY_TIME)?;
     let first = tombstones.first()?;
     Ok(first.is_some_and(|(key, _)| key.value().0 < before.0))
+}
+
+/// What stays though it is past its retention, to the hour, and how far the numbers are
+/// ahead.
+pub(super) fn aged(txn: &ReadTransaction, options: &Options) -> Result<Aged, Error> {
+    let now = UnixMillis::now();
+    let numbers = txn.open_table(NUMBERS)?;
+    let last = numbers.get("last")?.map_or(0, |last| last.value());
+    let kept = match Clock::read(&numbers)?.stays_until(now) {
+        Some(until) => Some(KeptBack {
+            letters: filed_before(txn, options.filed_before(now))?,
+            until,
+        }),
+        None => None,
+    };
+    Ok(Aged {
+        kept: kept.filter(|kept| kept.letters > 0),
+        ahead_ms: (last / 1000).saturating_sub(now.0),
+        ..Aged::default()
+    })
 }
 
 /// The store at a glance.
@@ -183,16 +214,20 @@ pub(super) fn summary(
     })
 }
 
-/// Letters of the hours that end their retention soon.
+/// Letters that are past their retention soon.
 fn expiring(txn: &ReadTransaction, options: &Options) -> Result<u64, Error> {
-    let soon = UnixMillis::now().0 + EXPIRING_WITHIN;
-    let Some(filed_before) = soon.checked_sub(options.retention_ms) else {
-        return Ok(0);
-    };
+    let soon = UnixMillis(UnixMillis::now().0.saturating_add(SOON_MS));
+    match options.filed_before(soon) {
+        UnixMillis(0) => Ok(0),
+        before => filed_before(txn, before),
+    }
+}
+
+/// Letters that were filed before then, or in the same hour.
+fn filed_before(txn: &ReadTransaction, before: UnixMillis) -> Result<u64, Error> {
     let hours = txn.open_table(HOURS)?;
-    let hours = hours.range(..=hour(filed_before.saturating_mul(1000)))?;
     let mut events = 0;
-    for entry in hours {
+    for entry in hours.range(..=hour(before.0.saturating_mul(1000)))? {
         events += entry?.1.value();
     }
     Ok(events)

@@ -5,6 +5,7 @@
 //! it began. After an error of the disk the file is opened again by whoever needs it next.
 
 mod change;
+mod clock;
 mod engine;
 mod groups;
 mod look;
@@ -23,9 +24,9 @@ use redb::{Error, ReadTransaction};
 use tokio::sync::Semaphore;
 
 use super::{
-    Fate, Filed, Group, Handle, Letter, Options, Order, Selection, Span, StoreError, Summary,
+    Aged, Fate, Filed, Group, Handle, Letter, Options, Order, Selection, Span, StoreError, Summary,
 };
-use crate::batch::{QueueName, UnixMillis};
+use crate::batch::QueueName;
 use crate::dead_letter::{DeadLetter, Place};
 use change::Change;
 use engine::Engine;
@@ -134,8 +135,8 @@ impl Table {
         self.write(|shared| shared.change(settle)).await
     }
 
-    pub(super) async fn expire(&self, now: UnixMillis, limit: usize) -> Result<u64, StoreError> {
-        self.write(move |shared| shared.expire(now, limit)).await
+    pub(super) async fn expire(&self, limit: usize) -> Result<Aged, StoreError> {
+        self.write(move |shared| shared.expire(limit)).await
     }
 
     pub(super) async fn groups(&self) -> Result<Vec<Group>, StoreError> {
@@ -242,16 +243,18 @@ impl Shared {
         Ok(done)
     }
 
-    fn expire(&self, now: UnixMillis, limit: usize) -> Result<u64, StoreError> {
-        let before = UnixMillis(now.0.saturating_sub(self.options.retention_ms));
-        if self.engine.read(|txn| look::has_old(txn, before))? {
-            return self.change(|change| change.expire(before, limit));
+    fn expire(&self, limit: usize) -> Result<Aged, StoreError> {
+        let options = &self.options;
+        let (mut gone, mut more) = (0, false);
+        match self.engine.read(|txn| look::has_to_age(txn, options))? {
+            true => (gone, more) = self.change(|change| change.expire(limit))?,
+            false => self.look(self.summary.load().full.clone())?,
         }
-        self.look(self.summary.load().full.clone())?;
-        if let Err(StoreError(trouble)) = self.engine.check_room(self.options.min_free_bytes) {
+        if let Err(StoreError(trouble)) = self.engine.check_room(options.min_free_bytes) {
             self.set_trouble(&trouble);
         }
-        Ok(0)
+        let aged = self.engine.read(|txn| look::aged(txn, options))?;
+        Ok(Aged { gone, more, ..aged })
     }
 
     /// Takes a look for the summary.

@@ -13,6 +13,7 @@
 //! | `tombstones_by_time` | the same the other way round | |
 //! | `books` | place | the books as JSON, without `held` |
 //! | `numbers` | `last` letter, `group`, `format` | the number given last |
+//! | | `seen`, `stays` | when was looked for old letters last, to the hour, and until when all stay after a jump of the clock; in milliseconds since 1970 |
 //!
 //! The letters of each place have a table of their own because its length, which the
 //! tree keeps by itself, is what the books are checked against.

@@ -1,9 +1,10 @@
--- Stands before each script. KEYS: see `keys.rs`. ARGV begin with: the highest number of
--- a letter that will be past its retention soon, and what the keys of groups begin with.
+-- Stands before each script. KEYS: see `keys.rs`. ARGV begin with: how many milliseconds
+-- after its filing a letter begins to count as expiring, and what the keys of groups begin
+-- with.
 local events, originals, heads, names = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local groups, tallies, tombs, books = KEYS[5], KEYS[6], KEYS[7], KEYS[8]
 local places = { door = KEYS[9], forwarder = KEYS[10], logstash = KEYS[11] }
-local soon, of_group = ARGV[1], ARGV[2]
+local expires_soon, of_group = tonumber(ARGV[1]), ARGV[2]
 
 -- A head is what is known of a letter but its event: a packed array.
 -- NAME: as the key `names` has it. BASE: the name that it has if no other letter has that;
@@ -94,13 +95,18 @@ end
 -- Milliseconds since 1970, by the one clock that all gateways share.
 local function now()
   local time = redis.call('TIME')
-  return whole(time[1] * 1000 + math.floor(time[2] / 1000))
+  return time[1] * 1000 + math.floor(time[2] / 1000)
+end
+
+-- The highest number that was given before a time in milliseconds.
+local function number_before(time)
+  return whole(time * 1000 - 1)
 end
 
 -- The books, how many letters each place has, and how many will be past their retention
 -- soon.
 local function glance()
-  local held, expiring = {}, 0
+  local held, expiring, soon = {}, 0, number_before(now() - expires_soon)
   for _, place in ipairs({ 'door', 'forwarder', 'logstash' }) do
     held[#held + 1] = redis.call('ZCARD', places[place])
     expiring = expiring + redis.call('ZCOUNT', places[place], '-inf', soon)

@@ -11,7 +11,7 @@ local time = redis.call('TIME')
 local last = tonumber(redis.call('HGET', books, 'last') or 0)
 last = math.max(last, time[1] * 1000000 + time[2] - 1)
 redis.call('HSET', books, 'last', whole(last))
-local today = now()
+local today = whole(now())
 
 local function letter_at(at)
   local letter = {
