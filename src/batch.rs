@@ -201,9 +201,13 @@ pub struct UnixMillis(pub u64);
 impl UnixMillis {
     /// The wall clock.
     pub fn now() -> Self {
-        let since = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
+        SystemTime::now().into()
+    }
+}
+
+impl From<SystemTime> for UnixMillis {
+    fn from(at: SystemTime) -> Self {
+        let since = at.duration_since(UNIX_EPOCH).unwrap_or_default();
         Self(since.as_millis() as u64)
     }
 }

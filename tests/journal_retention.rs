@@ -4,7 +4,7 @@ mod journal_support;
 
 use std::io::ErrorKind;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use journal_support::disk::{Disk, Survives};
 use journal_support::*;
@@ -213,11 +213,12 @@ async fn appends_go_on_while_a_segment_is_being_removed() {
 
 #[tokio::test]
 async fn the_archive_is_read_by_acceptance_time_settled_or_not() {
-    let (_dir, disk, options, spool) = start(|_| ());
+    let (dir, disk, options, spool) = start(|_| ());
     let now = UnixMillis::now().0;
     let hour = HOUR.as_millis() as u64;
     append_old(&spool, 0..10, 3 * HOUR).await;
     append_old(&spool, 10..20, 2 * HOUR).await;
+    let old = segments(dir.path());
     append_numbers(&spool, 20..30).await;
     ack_numbers(&spool, 0..15).await;
     assert_eq!(scanned(&spool, 0, u64::MAX), (0..30).collect::<Vec<_>>());
@@ -227,6 +228,13 @@ async fn the_archive_is_read_by_acceptance_time_settled_or_not() {
     );
     spool.close().await;
     drop(spool);
+    // Where both kinds met, the last one stays as it is.
+    for path in &old[..old.len() - 1] {
+        let file = std::fs::File::options().append(true).open(path);
+        let then = SystemTime::now() - 2 * HOUR;
+        file.and_then(|file| file.set_modified(then))
+            .expect("as if written then");
+    }
     let spool = open_on(&disk, &options);
     checkpoint(&spool).await;
     disk.reset_counts();
@@ -237,6 +245,21 @@ async fn the_archive_is_read_by_acceptance_time_settled_or_not() {
     let read = disk.counts().read_bytes;
     assert!(read < stats(&spool).stored_bytes * 2 / 3, "{read}");
     assert_eq!(scanned(&spool, now + hour, u64::MAX), [0; 0]);
+}
+
+#[tokio::test]
+async fn a_batch_that_was_long_on_its_way_hides_nothing_that_is_stored_before_it() {
+    let (_dir, disk, options, spool) = start(|_| ());
+    append_numbers(&spool, 0..10).await;
+    spool.close().await;
+    drop(spool);
+    // It begins a segment.
+    let spool = open_on(&disk, &options);
+    append_old(&spool, 10..11, 3 * HOUR).await;
+    append_numbers(&spool, 11..20).await;
+    let since = UnixMillis::now().0 - HOUR.as_millis() as u64;
+    let all: Vec<u64> = (0..20).filter(|number| *number != 10).collect();
+    assert_eq!(scanned(&spool, since, u64::MAX), all);
 }
 
 #[tokio::test]

@@ -8,6 +8,7 @@ use std::fs;
 use std::io::{self, ErrorKind, IoSlice};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::time::SystemTime;
 
 use stashgate::spool::journal::files::{Entry, File, Files, OsFiles};
 
@@ -281,6 +282,10 @@ impl Files for Disk {
         state.live.entry(dir(from)).or_default().remove(&name(from));
         state.live.entry(dir(to)).or_default().insert(name(to), id);
         Ok(())
+    }
+
+    fn modified(&self, path: &Path) -> io::Result<SystemTime> {
+        OsFiles.modified(path)
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {

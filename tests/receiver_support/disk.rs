@@ -3,6 +3,7 @@
 use std::io::{self, IoSlice};
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex};
+use std::time::SystemTime;
 
 use stashgate::spool::journal::files::{Entry, File, Files, OsFiles};
 
@@ -102,6 +103,10 @@ impl Files for Disk {
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         OsFiles.rename(from, to)
+    }
+
+    fn modified(&self, path: &Path) -> io::Result<SystemTime> {
+        OsFiles.modified(path)
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {

@@ -9,14 +9,15 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::layout::Position;
+use super::layout::{Position, segment_path};
 use super::queue::Queue;
 use super::reader::{Loaded, ReadError, Reader, Step};
 use crate::batch::{Origin, UnixMillis};
 use crate::record::Header;
 
-/// Acceptance times are almost in order: a whole segment is left out only if it
-/// lies this far before what is asked for, in milliseconds.
+/// Another gateway's clock, which a batch from a Redis was accepted by, may be ahead of
+/// ours: a whole segment is left out only if it was last written so far before what is
+/// asked for, in milliseconds.
 const DISORDER: u64 = 10 * 60 * 1000;
 
 /// Records of a queue in their order, up to where the log ended when this was
@@ -125,11 +126,13 @@ impl Scan {
         (at.segment <= self.until.segment && at.offset < len).then_some((at, len))
     }
 
-    /// Whether all of a segment was accepted before the time asked for.
+    /// Whether all of a segment was accepted before the time asked for, as it was written
+    /// before that. What begins the next one says nothing: where a Redis' past is kept, a
+    /// batch that was long on its way comes behind later ones.
     fn is_before(&self, segment: u64) -> bool {
-        let next = self.queue.look(|state| state.segments().after(segment));
-        let since = next.and_then(|(next, _)| self.queue.stored_since(next));
-        since.is_some_and(|since| since.0.saturating_add(DISORDER) < self.accepted.start().0)
+        let path = segment_path(&self.queue.dir, segment);
+        let written = self.queue.files.modified(&path).map(UnixMillis::from);
+        written.is_ok_and(|at| at.0.saturating_add(DISORDER) < self.accepted.start().0)
     }
 
     fn take(&mut self, record: Loaded) {
