@@ -82,6 +82,11 @@ async fn the_dated_lists_of_the_old_agent_are_sent_again_padded_or_not() {
     agent(&redis, "logstash-2026/1/5", 0..300);
     agent(&redis, "logstash-2026/01/06", 300..400);
     agent(&redis, "logstash-2026/1/7", 400..500);
+    // What a person or another program left there.
+    redis.ask::<u64>(&["SADD", "logstash-2026/1/6", "{\"n\":9}"]);
+    for damaged in ["{\"n\":", "[]", "7", "not JSON", "{\"n\":9}\n{\"n\":9}"] {
+        redis.ask::<u64>(&["RPUSH", "logstash-2026/01/06", damaged]);
+    }
     let setup = Setup::new(logstash.address(), &in_redis(&redis, ""));
     let _gateway = start(&setup).await;
     let day = replayed(&setup, &["--day", "2026-01-05", "--yes"]);
@@ -94,7 +99,14 @@ async fn the_dated_lists_of_the_old_agent_are_sent_again_padded_or_not() {
         "2026-01-07T00:00:00Z",
     ];
     let picked = [&range[..], &["--where", ".n >= 290", "--yes"]].concat();
-    assert_eq!(replayed(&setup, &picked)["sent"]["events"], 110);
+    let job = replayed(&setup, &picked);
+    assert_eq!(job["sent"]["events"], 110, "{job}");
+    assert_eq!(job["counted"]["unreadable"], 5, "{job}");
+    assert!(
+        setup.log().contains("key=logstash-2026/1/6"),
+        "{}",
+        setup.log()
+    );
     eventually("all is sent", || books(&setup, "logstash") == [0, 410, 410]).await;
     let order = logstash.sink().order();
     let times = |n: u64| order.iter().filter(|seen| **seen == n).count();

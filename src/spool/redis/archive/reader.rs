@@ -64,8 +64,11 @@ impl Reader {
     ) -> Result<Self, Fault> {
         let latest = UnixMillis(UnixMillis::now().0.saturating_add(AHEAD_MILLIS));
         let days = *accepted.start()..=latest.min(*accepted.end());
-        let shelves = Shelf::find_all(&nodes, lists, Day::all(&days)).await?;
-        Ok(Self::new(nodes, accepted, max_event_bytes, shelves.into()))
+        let (shelves, no_lists) = Shelf::find_all(&nodes, lists, Day::all(&days)).await?;
+        Ok(Self {
+            unreadable_elements: no_lists,
+            ..Self::new(nodes, accepted, max_event_bytes, shelves.into())
+        })
     }
 
     /// Goes on where one like it had come.
@@ -137,7 +140,8 @@ impl Reader {
         self.missing_elements
     }
 
-    /// Elements that are damaged, of another release, or no events.
+    /// Elements that are damaged, of another release, or no events; and a key that is no
+    /// list.
     pub fn unreadable_elements(&self) -> u64 {
         self.unreadable_elements
     }

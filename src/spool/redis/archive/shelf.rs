@@ -54,13 +54,13 @@ pub(super) struct Shelf {
 }
 
 impl Shelf {
-    /// Those lists of `days` that are there, the oldest day first; with what they hold
-    /// now.
+    /// Those lists of `days` that are there, the oldest day first, with what they hold
+    /// now; and how many keys of such a name are something else.
     pub(super) async fn find_all(
         nodes: &Nodes,
         lists: &[String],
         days: impl Iterator<Item = Day>,
-    ) -> Result<Vec<Self>, Fault> {
+    ) -> Result<(Vec<Self>, u64), Fault> {
         let mut asked = days.flat_map(|day| {
             let of_list = move |list: &String| {
                 let keys = day.keys(list).into_iter();
@@ -69,15 +69,23 @@ impl Shelf {
             };
             lists.iter().flat_map(of_list).collect::<Vec<_>>()
         });
-        let mut found = Vec::new();
+        let (mut found, mut no_lists) = (Vec::new(), 0);
         loop {
             let some: Vec<Self> = asked.by_ref().take(ASKED).collect();
             if some.is_empty() {
-                return Ok(found);
+                return Ok((found, no_lists));
             }
             for mut shelf in there(nodes, some).await? {
                 let length = cmd("LLEN").arg(&shelf.key).clone();
-                let (gone, length): (u64, u64) = shelf.ask(nodes, &length).await?;
+                let (gone, length): (u64, u64) = match shelf.ask(nodes, &length).await {
+                    // Anybody may have such a name; that is no reason to read nothing.
+                    Err(Fault::Refused(why)) if !shelf.is_ours && why.contains("WRONGTYPE") => {
+                        tracing::warn!(key = %shelf.key, "no list, though its name is that of a day: what is in it is not read");
+                        no_lists += 1;
+                        continue;
+                    }
+                    counted => counted?,
+                };
                 (shelf.gone, shelf.at, shelf.until) = (gone, gone, gone + length);
                 // It may have expired just now.
                 found.extend((length > 0).then_some(shelf));
