@@ -316,6 +316,8 @@ async fn what_cannot_be_done_is_refused_with_the_reason() {
         ("", json!({ "from": "yesterday" }), 422, "from"),
         ("", json!({ "form": 1 }), 422, "form"),
         ("", json!({ "where": ".a |" }), 400, ".a |"),
+        // Only a repair has one.
+        ("", json!({ "where": "$original.a" }), 400, "$original"),
         ("/7/pause", json!({}), 404, "replay 7"),
         ("/x/pause", json!({}), 404, "number"),
     ] {

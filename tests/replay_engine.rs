@@ -3,12 +3,14 @@
 
 mod journal_support;
 
+use std::os::unix::fs::symlink;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use journal_support::disk::Disk;
 use journal_support::*;
-use stashgate::batch::{Origin, UnixMillis};
+use stashgate::batch::{Origin, QueueName, UnixMillis};
 use stashgate::jq::Runner;
 use stashgate::replay::{Command, Job, Refused, Replays, State, Wanted};
 use stashgate::spool::Spool;
@@ -16,6 +18,9 @@ use stashgate::spool::journal::Options;
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+
+/// The name of a program that is not there.
+const PROGRAM: &str = "stashgate";
 
 /// A journal of small segments that keeps what is younger than an hour, and its replays.
 struct Place {
@@ -30,17 +35,21 @@ struct Place {
 
 impl Place {
     fn new() -> Self {
+        Self::with(|_| ())
+    }
+
+    fn with(change: impl FnOnce(&mut Options)) -> Self {
         let dir = folder();
-        let disk = Disk::new();
         let mut options = options(dir.path());
         options.segment_bytes = 700;
         options.retention = Duration::from_secs(3600);
-        let spool = open_on(&disk, &options);
-        Self::over((dir, disk, options), spool)
+        change(&mut options);
+        Self::open((dir, Disk::new(), options))
     }
 
-    fn over((dir, disk, options): (TempDir, Arc<Disk>, Options), spool: Spool) -> Self {
-        let runner = Runner::starting("no-such-program");
+    fn open((dir, disk, options): (TempDir, Arc<Disk>, Options)) -> Self {
+        let spool = open_on(&disk, &options);
+        let runner = Runner::starting(dir.path().join(PROGRAM));
         let replays = Replays::open(dir.path(), spool.clone(), runner).expect("opens");
         let closing = CancellationToken::new();
         let running = tokio::spawn(replays.clone().run(closing.clone()));
@@ -57,24 +66,31 @@ impl Place {
 
     /// Stops as a gateway does, and starts again.
     async fn restart(self) -> Self {
+        self.restart_after(|_| ()).await
+    }
+
+    /// With `change` in between.
+    async fn restart_after(mut self, change: impl FnOnce(&mut Self)) -> Self {
         self.closing.cancel();
         self.spool.close().await;
-        self.running.await.expect("ended");
+        (&mut self.running).await.expect("ended");
+        change(&mut self);
         drop((self.spool, self.replays));
-        let spool = open_on(&self.disk, &self.options);
-        Self::over((self.dir, self.disk, self.options), spool)
+        Self::open((self.dir, self.disk, self.options))
+    }
+
+    /// Where the program lies that expressions are asked in.
+    fn program(&self) -> PathBuf {
+        self.dir.path().join(PROGRAM)
+    }
+
+    /// The file with the list.
+    fn file(&self) -> PathBuf {
+        self.dir.path().join("replays.json")
     }
 
     async fn start(&self, change: impl FnOnce(&mut Wanted)) -> u64 {
-        let mut wanted = Wanted {
-            queue: queue(),
-            to_queue: None,
-            from: None,
-            to: None,
-            filter: None,
-            rate: None,
-            dry_run: false,
-        };
+        let mut wanted = all();
         change(&mut wanted);
         // What is accepted in the millisecond of the start is not before it.
         let last = UnixMillis::now();
@@ -89,6 +105,19 @@ impl Place {
     async fn wait_for(&self, id: u64, state: State) -> Job {
         until(state.as_str(), || self.job(id).state == state).await;
         self.job(id)
+    }
+}
+
+/// All there is.
+fn all() -> Wanted {
+    Wanted {
+        queue: queue(),
+        to_queue: None,
+        from: None,
+        to: None,
+        filter: None,
+        rate: None,
+        dry_run: false,
     }
 }
 
@@ -227,18 +256,9 @@ async fn what_cannot_be_kept_is_not_begun() {
     let place = Place::new();
     append_numbers(&place.spool, 0..10).await;
     ack_numbers(&place.spool, 0..10).await;
-    let file = place.dir.path().join("replays.json");
+    let file = place.file();
     std::fs::create_dir(&file).expect("in its place");
-    let wanted = Wanted {
-        queue: queue(),
-        to_queue: None,
-        from: None,
-        to: None,
-        filter: None,
-        rate: None,
-        dry_run: false,
-    };
-    let refused = place.replays.start(wanted).await;
+    let refused = place.replays.start(all()).await;
     assert!(matches!(refused, Err(Refused::NotKept(_))), "{refused:?}");
     assert!(place.replays.all().is_empty());
     std::fs::remove_dir(&file).expect("removed");
@@ -251,14 +271,123 @@ async fn what_cannot_be_kept_is_not_begun() {
 async fn an_expression_that_cannot_be_tried_is_refused() {
     let place = Place::new();
     let wanted = Wanted {
-        queue: queue(),
-        to_queue: None,
-        from: None,
-        to: None,
         filter: Some(".a".into()),
-        rate: None,
-        dry_run: false,
+        ..all()
     };
     let refused = place.replays.start(wanted).await;
     assert!(matches!(refused, Err(Refused::Jq(_))), "{refused:?}");
+}
+
+#[tokio::test]
+async fn an_expression_that_cannot_be_asked_now_is_asked_later() {
+    let place = Place::new();
+    append_numbers(&place.spool, 0..10).await;
+    ack_numbers(&place.spool, 0..10).await;
+    symlink(env!("CARGO_BIN_EXE_stashgate"), place.program()).expect("a link");
+    let id = place
+        .start(|wanted| {
+            wanted.filter = Some(".event == 0".into());
+            wanted.dry_run = true;
+        })
+        .await;
+    let counted = place.wait_for(id, State::Counted).await.counted;
+    assert_eq!(counted.matching_events, 10);
+    std::fs::remove_file(place.program()).expect("removed");
+    let resumed = place.replays.command(id, Command::Resume).await;
+    resumed.expect("counted");
+    until("it says why", || place.job(id).reason.is_some()).await;
+    assert_eq!(place.job(id).state, State::Running);
+    symlink(env!("CARGO_BIN_EXE_stashgate"), place.program()).expect("a link");
+    let done = place.wait_for(id, State::Done).await;
+    assert_eq!((done.sent.events, done.reason), (10, None));
+}
+
+#[tokio::test]
+async fn what_was_only_to_be_counted_is_not_sent_after_a_crash() {
+    let place = Place::new();
+    append_numbers(&place.spool, 0..10).await;
+    ack_numbers(&place.spool, 0..10).await;
+    let id = place.start(|wanted| wanted.dry_run = true).await;
+    place.wait_for(id, State::Counted).await;
+    // So it stands there when the count is just over.
+    let just_counted = |place: &mut Place| {
+        let kept = std::fs::read_to_string(place.file()).expect("kept");
+        assert!(kept.contains("\"counted\",\"reason"), "{kept}");
+        let kept = kept.replace("\"counted\",\"reason", "\"counting\",\"reason");
+        std::fs::write(place.file(), kept).expect("written");
+    };
+    let place = place.restart_after(just_counted).await;
+    until("it is at its end", || place.job(id).state.rests()).await;
+    assert_eq!(place.job(id).state, State::Counted);
+    assert_eq!(stats(&place.spool).ledger.replayed, 0);
+}
+
+#[tokio::test]
+async fn a_queue_that_is_gone_from_the_settings_fails_the_replay_until_it_is_back() {
+    let other: QueueName = "other".parse().expect("a name");
+    let with_other = (other.clone(), 1 << 40);
+    let place = Place::with(|options| options.queues.push(with_other.clone()));
+    append_numbers(&place.spool, 0..10).await;
+    ack_numbers(&place.spool, 0..10).await;
+    let id = place
+        .start(|wanted| {
+            wanted.to_queue = Some(other.clone());
+            wanted.dry_run = true;
+        })
+        .await;
+    place.wait_for(id, State::Counted).await;
+    let both = place.options.queues.clone();
+    let mut place = place;
+    // One of them it reads, to the other it sends.
+    for gone in [queue(), other] {
+        let without = |place: &mut Place| place.options.queues.retain(|(name, _)| *name != gone);
+        place = place.restart_after(without).await;
+        let resumed = place.replays.command(id, Command::Resume).await;
+        resumed.expect("it rests");
+        let failed = place.wait_for(id, State::Failed).await;
+        let reason = failed.reason.expect("told");
+        assert!(reason.contains(&format!("no queue `{gone}`")), "{reason}");
+        place = place
+            .restart_after(|place| place.options.queues = both.clone())
+            .await;
+    }
+    let resumed = place.replays.command(id, Command::Resume).await;
+    resumed.expect("failed");
+    let done = place.wait_for(id, State::Done).await;
+    assert_eq!((done.sent.batches, done.missing_events), (10, 0));
+}
+
+#[tokio::test]
+async fn a_replay_leaves_the_room_of_a_full_queue_to_live_traffic() {
+    const LIMIT: u64 = 2_000;
+    let other: QueueName = "other".parse().expect("a name");
+    let place = Place::with(|options| options.queues.push((other.clone(), LIMIT)));
+    append_numbers(&place.spool, 0..64).await;
+    ack_numbers(&place.spool, 0..64).await;
+    let mut live = 0;
+    let full = loop {
+        let room = place.spool.permit(&other, 100, Some(Duration::ZERO)).await;
+        match room {
+            Ok(permit) => permit.append(batch(live)).await.expect("appended"),
+            Err(full) => break full,
+        };
+        live += 1;
+    };
+    let id = place
+        .start(|wanted| wanted.to_queue = Some(other.clone()))
+        .await;
+    until("it says why", || place.job(id).reason.is_some()).await;
+    let job = place.job(id);
+    assert_eq!(job.reason, Some(full.to_string()));
+    assert_eq!((job.state, job.sent.events), (State::Running, 0));
+    let done = || place.job(id).state == State::Done;
+    let mut order = Vec::new();
+    while order.len() < live as usize + 64 {
+        let leased = place.spool.lease(&other).await.expect("leased");
+        let payload = leased.payload().await.expect("readable");
+        order.push(number(leased.header(), &payload));
+        leased.ack(0).await.expect("settled");
+    }
+    until("done", done).await;
+    assert_eq!(order, (0..live).chain(0..64).collect::<Vec<_>>());
 }

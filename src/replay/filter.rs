@@ -2,7 +2,7 @@
 
 use super::pick::{Picked, events, pick};
 use super::{Ended, Record};
-use crate::jq::Runner;
+use crate::jq::{JqError, Runner};
 
 /// See the module.
 #[derive(Debug)]
@@ -26,7 +26,7 @@ impl Filter {
             .flat_map(|(_, block)| events(block))
             .collect();
         let verdicts = self.runner.keep(&self.expression, &all).await;
-        let verdicts = verdicts.map_err(|error| Ended::Failed(error.to_string()))?;
+        let verdicts = verdicts.map_err(unpicked)?;
         let mut rest = &verdicts[..];
         let picked = records.iter().map(|(header, block)| {
             let (of_it, behind) = rest.split_at(events(block).count().min(rest.len()));
@@ -34,5 +34,14 @@ impl Filter {
             pick(header, block, of_it)
         });
         Ok(picked.collect())
+    }
+}
+
+/// A machine that has no process to spare now may have one later; an expression does not
+/// become better.
+fn unpicked(error: JqError) -> Ended {
+    match error {
+        JqError::Child(_) => Ended::NotNow(error.to_string()),
+        JqError::Expression(_) | JqError::TooSlow { .. } => Ended::Failed(error.to_string()),
     }
 }

@@ -89,6 +89,7 @@ impl Jobs {
             Some(_) => State::Running,
         };
         entry.job.enter(next);
+        entry.job.reason = None;
         Some(entry.clone())
     }
 

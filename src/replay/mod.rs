@@ -16,13 +16,13 @@
 //! | failure | what happens |
 //! | --- | --- |
 //! | a crash | it goes on at the next start; what it did in the last second comes twice, with the same ids, and counts once |
-//! | the archive cannot be read, Redis takes nothing, a queue is full | it waits, and says for what |
-//! | the queue was poisoned by the disk, the expression cannot be used | it has failed, and says why; `resume` tries again |
+//! | the archive cannot be read, Redis takes nothing, a queue is full, no process can be had for the expression | it waits, and says for what |
+//! | the queue was poisoned by the disk, or is gone from the settings; the expression cannot be used | it has failed, and says why; `resume` tries again |
 //! | what was counted goes away before it is sent | the rest is sent, and it is told how many events are missing |
 //! | its file cannot be written | nothing new is begun; what runs goes on, and a crash has it do more again |
 //!
 //! `job` is the form, `jobs` the list and its file, `count` and `send` do the work,
-//! `pace` says when, `filter` and `pick` which events.
+//! `pace` says when, `speed` tells how fast that is, `filter` and `pick` which events.
 
 mod count;
 mod filter;
@@ -31,6 +31,7 @@ mod jobs;
 mod pace;
 mod pick;
 mod send;
+mod speed;
 mod work;
 
 use std::io;
@@ -45,7 +46,7 @@ use tokio_util::sync::CancellationToken;
 pub use job::{Counted, Day, Job, Sent, State, Wanted};
 pub use jobs::Command;
 
-use crate::batch::{QueueName, UnixMillis};
+use crate::batch::UnixMillis;
 use crate::jq::{JqError, Runner};
 use crate::log::SharedComplaints;
 use crate::record::Header;
@@ -109,8 +110,8 @@ pub enum Refused {
 enum Ended {
     /// It is to stop, or the gateway is.
     Stopped,
-    /// The archive gives nothing now.
-    Unreadable(String),
+    /// The archive gives nothing, or the expression cannot be asked: now, not for ever.
+    NotNow(String),
     /// It cannot go on.
     Failed(String),
 }
@@ -190,16 +191,7 @@ impl Inner {
     }
 
     async fn check(&self, wanted: &Wanted) -> Result<(), Refused> {
-        let stats = self.spool.stats();
-        let known: Vec<&QueueName> = stats.iter().map(|stats| &stats.queue).collect();
-        for queue in [&wanted.queue, wanted.target()] {
-            if !known.contains(&queue) {
-                return Err(Refused::Queue {
-                    name: queue.to_string(),
-                    known: known.iter().map(ToString::to_string).collect(),
-                });
-            }
-        }
+        self.known(wanted)?;
         let wrong = |why: &str| Err(Refused::Wrong(why.to_owned()));
         if wanted.rate == Some(0) {
             return wrong("the rate has to be one event a second or more");
@@ -214,11 +206,25 @@ impl Inner {
         let Some(expression) = &wanted.filter else {
             return Ok(());
         };
-        match self.runner.check(expression).await {
-            Ok(()) => Ok(()),
+        // Asked about no event, it is only compiled, and as it will be then.
+        match self.runner.keep(expression, &[]).await {
+            Ok(_) => Ok(()),
             Err(JqError::Expression(why)) => Err(Refused::Wrong(why)),
             Err(other) => Err(Refused::Jq(other.to_string())),
         }
+    }
+
+    /// Whether there are the queues that it is about.
+    fn known(&self, wanted: &Wanted) -> Result<(), Refused> {
+        let mut both = [&wanted.queue, wanted.target()].into_iter();
+        let Some(unknown) = both.find(|queue| self.spool.stats_of(queue).is_none()) else {
+            return Ok(());
+        };
+        let stats = self.spool.stats().into_iter();
+        Err(Refused::Queue {
+            name: unknown.to_string(),
+            known: stats.map(|stats| stats.queue.to_string()).collect(),
+        })
     }
 
     /// Changes the list, and the file before it.
@@ -272,6 +278,6 @@ fn range(wanted: &Wanted) -> RangeInclusive<UnixMillis> {
 
 impl From<ArchiveError> for Ended {
     fn from(error: ArchiveError) -> Self {
-        Self::Unreadable(error.to_string())
+        Self::NotNow(error.to_string())
     }
 }

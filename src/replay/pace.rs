@@ -2,21 +2,18 @@
 
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep_until};
 
+use super::speed::Speed;
 use crate::batch::QueueName;
-use crate::spool::Spool;
+use crate::spool::{AppendError, Spool};
 
 /// Most bytes that may wait in the queue when a replay puts something there, with that.
 /// What waits is nearly all of the replay, or else live traffic has a backlog, and the
 /// replay waits: so a live batch has no more than this before it.
 const MOST_WAITING: u64 = 1 << 20;
-/// How often it is looked whether that is so.
-const LOOK: Duration = Duration::from_millis(5);
 /// About so long what is read at a time is to last.
 const SHARE: Duration = Duration::from_millis(250);
-/// The speed is told once it is known for so long.
-const MEASURED: Duration = Duration::from_millis(500);
 
 /// See the module.
 #[derive(Debug)]
@@ -26,9 +23,7 @@ pub(super) struct Pace {
     next: Instant,
     /// Until then the store is left to others.
     rest_until: Instant,
-    begun: Instant,
-    /// Events gone through since.
-    events: u64,
+    speed: Speed,
 }
 
 impl Pace {
@@ -38,8 +33,7 @@ impl Pace {
             rate,
             next: now,
             rest_until: now,
-            begun: now,
-            events: 0,
+            speed: Speed::new(now),
         }
     }
 
@@ -60,35 +54,35 @@ impl Pace {
         self.rest_until = Instant::now() + took;
     }
 
+    /// It was held up: how fast it was before tells nothing of what comes.
+    pub(super) fn waited(&mut self) {
+        self.speed = Speed::new(Instant::now());
+    }
+
     /// Has gone through `events`, of which `sent` went to the queue.
     pub(super) fn went(&mut self, events: u64, sent: u64) {
-        self.events += events;
+        let now = Instant::now();
         if let Some(rate) = self.rate {
             let cost = Duration::from_secs_f64(sent as f64 / rate as f64);
-            self.next = self.next.max(Instant::now()) + cost;
+            self.next = self.next.max(now) + cost;
         }
+        self.speed.went(events, self.next.max(now));
     }
 
     /// Events a second, once that can be told.
     pub(super) fn events_per_second(&self) -> Option<f64> {
-        let took = self.begun.elapsed().max(self.next - self.begun);
-        (took >= MEASURED).then(|| self.events as f64 / took.as_secs_f64())
+        self.speed.per_second()
     }
 }
 
-/// Waits until `bytes` may go to `queue`.
-pub(super) async fn room(spool: &Spool, queue: &QueueName, bytes: u64) {
-    loop {
-        let waiting = waiting_bytes(spool, queue);
-        if waiting == 0 || waiting + bytes <= MOST_WAITING {
-            return;
-        }
-        sleep(LOOK).await;
+/// What `bytes` that are to go to `queue` have to wait for: live traffic has the room, and
+/// the turn, before a replay.
+pub(super) fn obstacle(spool: &Spool, queue: &QueueName, bytes: u64) -> Option<String> {
+    let stats = spool.stats_of(queue)?;
+    if let Some(full) = stats.full {
+        return Some(AppendError::Full(full).to_string());
     }
-}
-
-fn waiting_bytes(spool: &Spool, queue: &QueueName) -> u64 {
-    let mut stats = spool.stats().into_iter();
-    let stats = stats.find(|stats| stats.queue == *queue);
-    stats.map_or(0, |stats| stats.waiting_bytes)
+    let waiting = stats.waiting_bytes;
+    let is_behind = waiting > 0 && waiting + bytes > MOST_WAITING;
+    is_behind.then(|| format!("other batches wait in queue {queue}, which go first"))
 }

@@ -1,6 +1,8 @@
 //! Which events of a batch are sent again. Those that are not become rejected positions
 //! of it, so that the others keep the positions, and with them the ids, that they had.
 
+use std::sync::Arc;
+
 use bytes::{Bytes, BytesMut};
 
 use crate::batch::{Batch, Origin};
@@ -16,6 +18,17 @@ pub(super) struct Picked {
     pub(super) failed: u64,
 }
 
+impl Picked {
+    /// A batch of which nothing is left out.
+    pub(super) fn all((header, block): (Arc<Header>, Bytes)) -> Self {
+        Self {
+            batch: Some(whole(&header, block)),
+            left_out: 0,
+            failed: 0,
+        }
+    }
+}
+
 /// The events of a block, without their line breaks.
 pub(super) fn events(block: &Bytes) -> impl Iterator<Item = Bytes> + '_ {
     let mut start = 0;
@@ -27,7 +40,7 @@ pub(super) fn events(block: &Bytes) -> impl Iterator<Item = Bytes> + '_ {
 }
 
 /// The whole batch, to be sent again.
-pub(super) fn whole(header: &Header, block: Bytes) -> Batch {
+fn whole(header: &Header, block: Bytes) -> Batch {
     Batch {
         id: header.id,
         accepted_at: header.accepted_at,

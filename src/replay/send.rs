@@ -4,31 +4,31 @@
 //! only when all of them are durable has the replay gone on. So what a crash has it do
 //! twice was in the queue before, with the same ids.
 
-use std::pin::pin;
 use std::time::Duration;
 
-use futures_util::StreamExt;
-use futures_util::future::BoxFuture;
-use futures_util::stream::FuturesUnordered;
-use tokio::time::{Instant, sleep, timeout};
+use futures_util::future::{BoxFuture, join_all};
+use tokio::time::{Instant, sleep};
 
 use super::filter::Filter;
 use super::job::{Job, Sent};
-use super::pace::{Pace, room};
-use super::pick::whole;
+use super::pace::{Pace, obstacle};
+use super::pick::Picked;
 use super::work::Progress;
 use super::{Ended, Record};
 use crate::batch::{Batch, QueueName};
 use crate::metrics;
-use crate::spool::{AppendError, Archive, ArchiveMark, Spool};
+use crate::spool::{AppendError, Appended, Archive, ArchiveMark, Spool};
 
 /// About so many bytes of events are put into the queue at a time, and most batches.
 const TOGETHER_BYTES: usize = 128 << 10;
 const TOGETHER: usize = 64;
+/// How often it is looked whether live traffic leaves the queue to the replay.
+const LOOK: Duration = Duration::from_millis(5);
+/// What takes longer is told, and looked at less often.
+const PATIENCE: Duration = Duration::from_secs(2);
+const LOOK_SELDOM: Duration = Duration::from_millis(100);
 /// How long a store that takes nothing, or gives nothing, is left alone.
 const REST: Duration = Duration::from_secs(1);
-/// What takes longer is told.
-const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Sends what `job` asks for, from `mark` on. Returns when all is in the queue.
 pub(super) async fn send(
@@ -54,16 +54,11 @@ pub(super) async fn send(
             Err(error) => Err(error.into()),
         };
         match read {
-            Err(Ended::Unreadable(why)) => {
-                progress.waits(Some(why));
-                sender.unless_stopped(sleep(REST)).await?;
-            }
+            Err(Ended::NotNow(why)) => sender.rest(why).await?,
             ended => return ended,
         }
     }
 }
-
-type Outcome = Result<(), AppendError>;
 
 struct Sender<'s> {
     spool: &'s Spool,
@@ -74,33 +69,32 @@ struct Sender<'s> {
     sent: Sent,
 }
 
+/// What is put into the queue at a time, and what it adds to what is done.
+#[derive(Default)]
+struct Share {
+    batches: Vec<Batch>,
+    adds: Sent,
+}
+
 impl Sender<'_> {
     /// Sends what is left in `archive`; `mark` tells how far it came.
     async fn all(&mut self, mut archive: Archive, mark: &mut ArchiveMark) -> Result<(), Ended> {
+        let progress = self.progress;
         loop {
-            let records = self.unless_stopped(self.read(&mut archive)).await??;
+            let records = progress.unless_stopped(self.read(&mut archive)).await??;
             if records.is_empty() {
                 return Ok(());
             }
-            let read: u64 = records.iter().map(|(h, _)| u64::from(h.events)).sum();
-            let (batches, left_out, failed) = self.unless_stopped(self.pick(records)).await??;
-            let events = batches.iter().map(|batch| u64::from(batch.events)).sum();
-            let number = batches.len() as u64;
+            let Share { batches, adds } = progress.unless_stopped(self.pick(records)).await??;
             let bytes = batches.iter().map(|batch| batch.payload.len() as u64).sum();
-            self.unless_stopped(self.wait(bytes)).await?;
-            let begun = Instant::now();
+            progress.unless_stopped(self.wait(bytes)).await?;
             self.append(batches).await?;
-            self.pace.rest(begun.elapsed());
             *mark = archive.mark();
-            self.sent.read_events += read;
-            self.sent.batches += number;
-            self.sent.events += events;
-            self.sent.left_out += left_out;
-            self.sent.failed += failed;
-            self.pace.went(read, events);
-            metrics::replayed(self.queue, number, events);
+            self.sent.add(&adds);
+            self.pace.went(adds.read_events, adds.events);
+            metrics::replayed(self.queue, adds.batches, adds.events);
             let speed = self.pace.events_per_second();
-            self.progress.went(&self.sent, mark.clone(), speed).await;
+            progress.went(&self.sent, mark.clone(), speed).await;
         }
     }
 
@@ -119,102 +113,115 @@ impl Sender<'_> {
         Ok(records)
     }
 
-    /// Waits until `bytes` may go.
-    async fn wait(&self, bytes: u64) {
-        self.pace.turn().await;
-        let mut waiting = pin!(room(self.spool, self.queue, bytes));
-        if timeout(PATIENCE, &mut waiting).await.is_err() {
-            let queue = self.queue;
-            let reason = format!("other batches wait in queue {queue}, which go first");
-            self.progress.waits(Some(reason));
-            waiting.await;
-        }
+    /// What is to be sent of `records`.
+    async fn pick(&self, records: Vec<Record>) -> Result<Share, Ended> {
+        let mut share = Share::default();
+        share.adds.read_events = records.iter().map(|(h, _)| u64::from(h.events)).sum();
+        let picked = match self.filter {
+            Some(filter) => filter.pick(records).await?,
+            None => records.into_iter().map(Picked::all).collect(),
+        };
+        picked.into_iter().for_each(|picked| share.take(picked));
+        Ok(share)
     }
 
-    /// What is to be sent of `records`; how many events are left out, and how many the
-    /// expression failed on.
-    async fn pick(&self, records: Vec<Record>) -> Result<(Vec<Batch>, u64, u64), Ended> {
-        let Some(filter) = self.filter else {
-            let batches = records.into_iter().map(|(h, block)| whole(&h, block));
-            return Ok((batches.collect(), 0, 0));
-        };
-        let picked = filter.pick(records).await?;
-        let left_out = picked.iter().map(|picked| picked.left_out).sum();
-        let failed = picked.iter().map(|picked| picked.failed).sum();
-        let batches = picked.into_iter().filter_map(|picked| picked.batch);
-        Ok((batches.collect(), left_out, failed))
+    /// Waits until `bytes` may go.
+    async fn wait(&mut self, bytes: u64) {
+        self.pace.turn().await;
+        let begun = Instant::now();
+        while let Some(why) = obstacle(self.spool, self.queue, bytes) {
+            if begun.elapsed() < PATIENCE {
+                sleep(LOOK).await;
+            } else {
+                self.waits(why);
+                sleep(LOOK_SELDOM).await;
+            }
+        }
     }
 
     /// Returns when all of `batches` are durable, in their order as long as nothing goes
     /// wrong. What was begun is not left alone for a stop: it would not be counted.
-    async fn append(&self, mut batches: Vec<Batch>) -> Result<(), Ended> {
+    async fn append(&mut self, mut batches: Vec<Batch>) -> Result<(), Ended> {
         loop {
-            let mut refused = Vec::new();
-            for (batch, appended) in self.append_together(batches).await {
-                if let Err(error) = appended {
-                    refused.push(batch);
-                    self.refused(error)?;
-                }
+            let begun = Instant::now();
+            let (refused, why) = self.append_together(batches).await;
+            self.pace.rest(begun.elapsed());
+            match why {
+                None => return Ok(()),
+                Some(why) => self.rest(waited_for(why)?).await?,
             }
-            if refused.is_empty() {
-                self.progress.waits(None);
-                return Ok(());
-            }
-            self.unless_stopped(sleep(REST)).await?;
             batches = refused;
         }
     }
 
-    async fn append_together(&self, batches: Vec<Batch>) -> Vec<(Batch, Outcome)> {
-        let mut appends = FuturesUnordered::new();
-        let mut ended = Vec::new();
-        for batch in batches {
-            let permit = self
-                .spool
-                .permit(self.queue, batch.payload.len(), Some(PATIENCE));
-            let permit = self.unless_stopped(permit);
-            let mut permit: BoxFuture<'_, _> = Box::pin(permit);
-            // Room may come only when what is on its way has arrived.
-            let permit = loop {
-                tokio::select! {
-                    biased;
-                    permit = &mut permit => break permit,
-                    Some(append) = appends.next() => ended.push(append),
-                }
-            };
-            match permit {
-                Ok(Ok(permit)) => {
-                    let append: BoxFuture<'_, _> = Box::pin(async move {
-                        let appended = permit.append(batch.clone()).await;
-                        (batch, appended.map(drop))
-                    });
-                    appends.push(append);
-                }
-                Ok(Err(error)) => ended.push((batch, Err(error))),
-                Err(_) => ended.push((batch, Err(AppendError::Closing))),
+    /// Gives back those that were refused, and a reason.
+    async fn append_together(&self, batches: Vec<Batch>) -> (Vec<Batch>, Option<AppendError>) {
+        let appends = batches.into_iter().map(|batch| self.append_one(batch));
+        let (mut refused, mut why) = (Vec::new(), None);
+        for (batch, appended) in join_all(appends).await {
+            if let Err(error) = appended {
+                refused.push(batch);
+                why = Some(error);
             }
         }
-        ended.extend(appends.collect::<Vec<_>>().await);
-        ended
+        (refused, why)
     }
 
-    /// What `work` gives, unless the replay is to stop first.
-    async fn unless_stopped<F: Future>(&self, work: F) -> Result<F::Output, Ended> {
-        let done = self.progress.stop().run_until_cancelled(work).await;
-        done.ok_or(Ended::Stopped)
+    /// Boxed, as what is behind it is too deep a future for the compiler.
+    fn append_one(&self, batch: Batch) -> BoxFuture<'_, (Batch, Result<Appended, AppendError>)> {
+        Box::pin(async move {
+            let bytes = batch.payload.len();
+            let permit = self.spool.permit(self.queue, bytes, Some(PATIENCE));
+            let appended = match self.progress.unless_stopped(permit).await {
+                Ok(Ok(permit)) => permit.append(batch.clone()).await,
+                Ok(Err(error)) => Err(error),
+                Err(_) => Err(AppendError::Closing),
+            };
+            (batch, appended)
+        })
     }
 
-    /// Whether a refusal is one to wait for.
-    fn refused(&self, error: AppendError) -> Result<(), Ended> {
-        match error {
-            AppendError::Full(_) | AppendError::Unavailable(_) => {
-                self.progress.waits(Some(error.to_string()));
-                Ok(())
-            }
-            AppendError::Closing => Err(Ended::Stopped),
-            AppendError::UnknownQueue(_) | AppendError::Poisoned(_) => {
-                Err(Ended::Failed(error.to_string()))
-            }
+    /// Leaves alone for a moment what cannot do it now.
+    async fn rest(&mut self, why: String) -> Result<(), Ended> {
+        self.waits(why);
+        self.progress.unless_stopped(sleep(REST)).await
+    }
+
+    fn waits(&mut self, why: String) {
+        self.pace.waited();
+        self.progress.waits(why);
+    }
+}
+
+impl Share {
+    fn take(&mut self, picked: Picked) {
+        self.adds.left_out += picked.left_out;
+        self.adds.failed += picked.failed;
+        if let Some(batch) = picked.batch {
+            self.adds.batches += 1;
+            self.adds.events += u64::from(batch.events);
+            self.batches.push(batch);
+        }
+    }
+}
+
+impl Sent {
+    fn add(&mut self, more: &Self) {
+        self.read_events += more.read_events;
+        self.batches += more.batches;
+        self.events += more.events;
+        self.left_out += more.left_out;
+        self.failed += more.failed;
+    }
+}
+
+/// The reason, if it is one to wait for.
+fn waited_for(refusal: AppendError) -> Result<String, Ended> {
+    match refusal {
+        AppendError::Full(_) | AppendError::Unavailable(_) => Ok(refusal.to_string()),
+        AppendError::Closing => Err(Ended::Stopped),
+        AppendError::UnknownQueue(_) | AppendError::Poisoned(_) => {
+            Err(Ended::Failed(refusal.to_string()))
         }
     }
 }

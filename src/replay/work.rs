@@ -52,22 +52,24 @@ impl Progress<'_> {
     /// Counts, if that was not done, and sends.
     async fn go(&self, entry: Entry) -> Result<State, Ended> {
         let Entry { job, mark } = entry;
+        // The settings may have changed since it was asked for.
+        let known = self.inner.known(&job.wanted);
+        known.map_err(|refused| Ended::Failed(refused.to_string()))?;
         let filter = job.wanted.filter.as_deref();
         let filter = filter.map(|expression| Filter::new(&self.inner.runner, expression));
         let mark = match mark {
             Some(mark) => mark,
             None => {
                 let counting = self.count(&job, filter.as_ref());
-                let counted = self.stop.run_until_cancelled(counting).await;
-                let mark = counted.unwrap_or(Err(Ended::Stopped))?;
-                if job.wanted.dry_run {
-                    return Ok(State::Counted);
-                }
-                self.inner.keep().await;
-                self.change(|job| job.enter(State::Running));
-                mark
+                self.unless_stopped(counting).await??
             }
         };
+        // Whoever stopped it after the count, or a crash then, has not asked for more.
+        if job.wanted.dry_run {
+            return Ok(State::Counted);
+        }
+        self.change(|job| job.enter(State::Running));
+        self.inner.keep().await;
         send(&self.inner.spool, &job, mark, filter.as_ref(), self).await?;
         Ok(State::Done)
     }
@@ -80,8 +82,8 @@ impl Progress<'_> {
                     self.counted(counted, mark.clone());
                     return Ok(mark);
                 }
-                Err(Ended::Unreadable(why)) => {
-                    self.waits(Some(why));
+                Err(Ended::NotNow(why)) => {
+                    self.waits(why);
                     sleep(REST).await;
                 }
                 Err(ended) => return Err(ended),
@@ -133,7 +135,7 @@ impl Progress<'_> {
             }),
             // Whoever stopped it has said so; or the gateway stops, and it goes on later.
             Err(Ended::Stopped) => {}
-            Err(Ended::Failed(why) | Ended::Unreadable(why)) => self.change(|job| {
+            Err(Ended::Failed(why) | Ended::NotNow(why)) => self.change(|job| {
                 tracing::warn!(id, %why, "a replay has failed");
                 job.enter(State::Failed);
                 job.reason = Some(why);
@@ -147,10 +149,9 @@ impl Progress<'_> {
             entry.mark = Some(mark);
             let job = &mut entry.job;
             job.sent = sent.clone();
-            if let Some(speed) = speed.filter(|_| job.state == State::Running) {
-                job.events_per_second = speed;
-                let left = job.remaining_events() as f64 / speed;
-                job.seconds_left = (speed > 0.0).then_some(left);
+            if job.state == State::Running {
+                job.reason = None;
+                job.set_speed(speed);
             }
         }
         if self.is_due() {
@@ -158,14 +159,18 @@ impl Progress<'_> {
         }
     }
 
-    /// What it waits for; `None`: nothing any more.
-    pub(super) fn waits(&self, reason: Option<String>) {
-        self.change(|job| job.reason = reason);
+    /// What it waits for, until it goes on.
+    pub(super) fn waits(&self, reason: String) {
+        self.change(|job| {
+            job.reason = Some(reason);
+            job.set_speed(None);
+        });
     }
 
-    /// Cancelled when it is to stop.
-    pub(super) fn stop(&self) -> &CancellationToken {
-        &self.stop
+    /// What `work` gives, unless the replay is to stop first.
+    pub(super) async fn unless_stopped<F: Future>(&self, work: F) -> Result<F::Output, Ended> {
+        let done = self.stop.run_until_cancelled(work).await;
+        done.ok_or(Ended::Stopped)
     }
 
     fn is_due(&self) -> bool {
@@ -179,6 +184,14 @@ impl Progress<'_> {
 }
 
 impl Job {
+    /// So fast it goes; `None`: nobody can tell.
+    fn set_speed(&mut self, events_per_second: Option<f64>) {
+        let speed = events_per_second.unwrap_or_default();
+        self.events_per_second = speed;
+        let left = self.remaining_events() as f64;
+        self.seconds_left = (speed > 0.0).then(|| left / speed);
+    }
+
     /// All that is there was sent: what is missing is gone.
     fn settle(&mut self) {
         self.missing_events = self.counted.events.saturating_sub(self.sent.read_events);

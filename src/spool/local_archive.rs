@@ -165,8 +165,7 @@ impl LocalArchive {
 
     /// Adds what is kept of a queue to its figures.
     pub(super) fn add_to(&self, stats: &mut QueueStats) {
-        let mut kept = self.0.journal.stats().into_iter();
-        if let Some(kept) = kept.find(|kept| kept.queue == stats.queue) {
+        if let Some(kept) = self.0.journal.stats_of(&stats.queue) {
             stats.stored_bytes += kept.stored_bytes;
             let both = stats.stored_since.into_iter().chain(kept.stored_since);
             stats.stored_since = both.min();

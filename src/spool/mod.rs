@@ -99,6 +99,15 @@ impl Spool {
         }
     }
 
+    /// What one queue holds now; `None`: it is not there. Cheap, however many there are.
+    pub fn stats_of(&self, queue: &QueueName) -> Option<QueueStats> {
+        match self {
+            Self::Journal(journal) => journal.stats_of(queue),
+            Self::Redis(redis) => redis.stats_of(queue),
+            Self::Spill(spill) => spill.stats_of(queue),
+        }
+    }
+
     /// How long ago the spool's slowest part was last known to move. Usually
     /// below a second; it grows while a disk operation hangs.
     pub fn since_last_tick(&self) -> Duration {

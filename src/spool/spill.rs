@@ -156,20 +156,13 @@ impl Spill {
     }
 
     pub(super) fn stats(&self) -> Vec<QueueStats> {
-        let journal = self.0.journal.as_ref();
-        let mut in_journal = journal.map(Journal::stats).unwrap_or_default();
         let in_redis = self.0.redis.stats().into_iter();
-        let joined = in_redis.map(|redis| {
-            let at = in_journal.iter().position(|j| j.queue == redis.queue);
-            let journal = at.map(|at| in_journal.swap_remove(at));
-            let full = self.0.why_full(&redis, journal.as_ref());
-            let redis = QueueStats { full, ..redis };
-            match journal {
-                Some(journal) => join(redis, journal),
-                None => redis,
-            }
-        });
-        joined.collect()
+        in_redis.map(|redis| self.0.with_journal(redis)).collect()
+    }
+
+    pub(super) fn stats_of(&self, queue: &QueueName) -> Option<QueueStats> {
+        let in_redis = self.0.redis.stats_of(queue)?;
+        Some(self.0.with_journal(in_redis))
     }
 
     pub(super) fn since_last_tick(&self) -> Duration {
@@ -323,6 +316,18 @@ impl Inner {
         let spilled = journal.map_or(0, |journal| journal.unsettled_bytes(queue));
         let bytes = self.redis.unsettled_bytes(queue) + spilled;
         self.room.set_unsettled(index, bytes);
+    }
+
+    /// A queue's figures in Redis with those in the journal.
+    fn with_journal(&self, redis: QueueStats) -> QueueStats {
+        let journal = self.journal.as_ref();
+        let journal = journal.and_then(|journal| journal.stats_of(&redis.queue));
+        let full = self.why_full(&redis, journal.as_ref());
+        let redis = QueueStats { full, ..redis };
+        match journal {
+            Some(journal) => join(redis, journal),
+            None => redis,
+        }
     }
 
     /// Why appends to the queue would not get room: together they hold enough, or

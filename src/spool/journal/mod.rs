@@ -196,6 +196,10 @@ impl Journal {
         self.0.queues.values().map(|queue| queue.stats()).collect()
     }
 
+    pub(super) fn stats_of(&self, queue: &QueueName) -> Option<QueueStats> {
+        self.0.queues.get(queue).map(|queue| queue.stats())
+    }
+
     /// How long ago the slowest queue's writer was last known alive. Usually
     /// below a second; it grows while a disk operation hangs, and for ever when
     /// the journal is closed.

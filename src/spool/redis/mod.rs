@@ -282,9 +282,20 @@ impl Redis {
     }
 
     pub(super) fn stats(&self) -> Vec<QueueStats> {
-        let mut stats: Vec<_> = self.0.queues.values().map(|q| q.stats()).collect();
+        let queues = self.0.queues.values();
+        queues
+            .map(|queue| self.with_archive(queue.stats()))
+            .collect()
+    }
+
+    pub(super) fn stats_of(&self, queue: &QueueName) -> Option<QueueStats> {
+        let queue = self.0.queues.get(queue)?;
+        Some(self.with_archive(queue.stats()))
+    }
+
+    fn with_archive(&self, mut stats: QueueStats) -> QueueStats {
         if let Some(local) = &self.0.local_archive {
-            stats.iter_mut().for_each(|stats| local.add_to(stats));
+            local.add_to(&mut stats);
         }
         stats
     }
