@@ -39,8 +39,11 @@ fn agent(redis: &RedisServer, key: &str, numbers: std::ops::Range<u64>) {
 async fn kept(setup: &Setup, events: u64) {
     eventually("kept", || {
         let job = replayed(setup, &["--from", SINCE, "--dry-run"]);
-        let cancelled = replay(setup, &["cancel", &job["id"].to_string()]);
-        assert_eq!(cancelled.code, Some(0), "{}", cancelled.err);
+        // Where there is nothing yet, nothing is left to be cancelled.
+        if job["state"] == "counted" {
+            let cancelled = replay(setup, &["cancel", &job["id"].to_string()]);
+            assert_eq!(cancelled.code, Some(0), "{}", cancelled.err);
+        }
         number(&job["counted"]["events"]) == events
     })
     .await;
