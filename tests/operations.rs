@@ -23,23 +23,15 @@ use std::fs;
 use std::ops::Range;
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use beats::{Fault, Script};
-use gateway::eventually;
+use gateway::{PATIENCE, eventually};
 use http::{ask, events, get, post};
 use pages::{Typed, section};
 use recipe::Site;
 use redis_support::{RedisServer, ServerKind};
 use serde_json::{Value, json};
-
-/// Commands of a recipe that no test types; the reasons stand in `tests/docs.rs`.
-const NOT_TYPED: [&str; 4] = [
-    "df ",
-    "install ",
-    "curl -sS http://127.0.0.1:9600",
-    "curl -sS http://elasticsearch.example.com:9200/_cluster",
-];
 
 /// A recipe; it is typed to its end.
 struct Recipe {
@@ -48,8 +40,6 @@ struct Recipe {
 
 impl Recipe {
     fn new(commands: Vec<Typed>) -> Self {
-        let is_typed = |c: &Typed| !NOT_TYPED.iter().any(|begin| c.text.starts_with(begin));
-        let commands: Vec<_> = commands.into_iter().filter(is_typed).collect();
         Self {
             left: commands.into_iter(),
         }
@@ -96,6 +86,43 @@ async fn all_arrived(site: &Site, numbers: Range<u64>) {
 fn came_twice(site: &Site) -> u64 {
     let sink = site.logstash.sink();
     sink.order().len() as u64 - sink.distinct()
+}
+
+/// Waits until the status says this.
+async fn says(site: &mut Site, status: &Typed, words: &str) {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        let said = site.types(status).await;
+        if said.contains(words) {
+            return;
+        }
+        assert!(Instant::now() < until, "not {words}: {said}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_status_says_what_is_wrong_in_the_words_of_the_page() {
+    let mut site = Site::start("").await;
+    let [status] = &section("docs/operations.md", "What is wrong?")[..] else {
+        panic!("one command tells");
+    };
+    says(&mut site, status, "unaccounted: 0").await;
+    site.logstash.stop(Duration::from_millis(50)).await;
+    post(site.setup.http, &events(0..10));
+    says(&mut site, status, "is unreachable").await;
+    site.logstash.script(Script::Block);
+    site.logstash.start_again().await;
+    says(&mut site, status, "is blocked").await;
+    post(site.setup.http, &format!("{}no JSON\n", events(10..11)));
+    says(&mut site, status, "dead letters  1 ").await;
+    site.logstash.script(Script::Ack);
+    all_arrived(&site, 0..11).await;
+    let hold = Typed {
+        text: "stashgate hold logstash".to_owned(),
+        ..status.clone()
+    };
+    site.types(&hold).await;
+    says(&mut site, status, "is held").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -163,12 +190,29 @@ async fn a_lost_day_is_replayed_over_what_is_left_of_it_and_into_an_empty_index(
     all_arrived(&site, 0..1_000).await;
 }
 
+/// `POST /v1/events`; the status of the answer.
+fn answer_to(site: &Site, lines: &str) -> u16 {
+    let http = site.setup.http;
+    let head = format!("POST /v1/events HTTP/1.1\r\nHost: {http}");
+    let head = format!("{head}\r\nContent-Type: application/x-ndjson");
+    ask(http, &head, lines).status
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn the_data_folder_moves_to_a_bigger_disk() {
-    let mut site = Site::start("").await;
-    let mut recipe = Recipe::new(section("docs/operations.md", "The disk is full"));
+async fn the_data_folder_moves_from_a_full_disk_to_a_bigger_one() {
+    const ROOM: &str = "min_free_bytes = \"1MiB\"";
+    const FULL: &str = "min_free_bytes = \"1PiB\"";
+    let mut site = Site::start(&format!("[spool.journal]\n{ROOM}")).await;
     site.logstash.script(Script::Block);
     post(site.setup.http, &events(0..500));
+    // No disk has so much room.
+    site.stop_gateway().await;
+    site.set(ROOM, FULL);
+    site.start_gateway().await;
+    assert_eq!(answer_to(&site, &events(500..501)), 429);
+    let mut recipe = Recipe::new(section("docs/operations.md", "The disk is full"));
+    let said = recipe.up_to(&mut site, "stashgate status").await;
+    assert!(said.contains("FULL        the disk"), "{said}");
     let big = site.path("big");
     fs::create_dir(&big).expect("made");
     site.here.push(("/mnt/big", big.display().to_string()));
@@ -179,6 +223,7 @@ async fn the_data_folder_moves_to_a_bigger_disk() {
         &format!("data_dir = \"{old}\""),
         &format!("data_dir = \"{new}\""),
     );
+    site.set(FULL, ROOM);
     recipe.rest(&mut site).await;
     assert!(!Path::new(&old).exists());
     site.logstash.script(Script::Ack);
@@ -245,21 +290,29 @@ fn agent_put(redis: &RedisServer, event: &str, dated: &str) {
     redis.ask::<u64>(&["EXPIRE", dated, "604800"]);
 }
 
-/// The name of today's dated list; the agent does not pad numbers.
-fn todays_list() -> String {
-    jiff::Timestamp::now()
-        .strftime("logstash-%Y/%-m/%-d")
-        .to_string()
+/// The name of a day's dated list; the agent does not pad numbers.
+fn dated_list(day: jiff::Timestamp) -> String {
+    day.strftime("logstash-%Y/%-m/%-d").to_string()
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_lists_of_the_old_agent_are_drained_and_its_day_is_replayed() {
     let redis = RedisServer::start();
+    let now = jiff::Timestamp::now();
+    let yesterday = now - Duration::from_secs(86_400);
     for n in 0..200 {
-        agent_put(&redis, &format!("{{\"n\":{n}}}"), &todays_list());
+        agent_put(&redis, &format!("{{\"n\":{n}}}"), &dated_list(yesterday));
+    }
+    // Those it delivered; the next ones wait.
+    redis.ask::<u64>(&["DEL", "logstash"]);
+    for n in 200..260 {
+        agent_put(&redis, &format!("{{\"n\":{n}}}"), &dated_list(now));
     }
     let mut site = Site::new(&in_redis(&redis)).await;
+    let day = |form: &str| yesterday.strftime(form).to_string();
     site.here.push(("redis.example.com:6379", redis.address()));
+    site.here.push(("2026-11-20", day("%Y-%m-%d")));
+    site.here.push(("2026.11.20", day("%Y.%m.%d")));
     let mut recipe = Recipe::new(section("docs/operations.md", "Moving from the old agent"));
     recipe.up_to(&mut site, "systemctl start").await;
     // As the services sent to the agent, and by its other form of body.
@@ -268,13 +321,17 @@ async fn the_lists_of_the_old_agent_are_drained_and_its_day_is_replayed() {
     assert_eq!(ask(site.setup.http, &form, "text=form").status, 200);
     let json = format!("{head}\r\nContent-Type: application/json");
     assert_eq!(
-        ask(site.setup.http, &json, "{\"n\":200}").body,
+        ask(site.setup.http, &json, "{\"n\":260}").body,
         "{\"result\":\"ok\"}"
     );
     recipe.up_to(&mut site, "while").await;
-    site.logstash.sink().wait_for(0..201).await;
+    site.logstash.sink().wait_for(200..261).await;
+    assert_eq!(came_twice(&site), 0);
     recipe.rest(&mut site).await;
-    eventually("the day is there again", || site.elastic.documents() >= 201).await;
+    // The whole of that day, and nothing of another.
+    eventually("the day is there again", || site.elastic.documents() == 200).await;
+    site.logstash.sink().assert_has(0..200);
+    assert_eq!(came_twice(&site), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -288,6 +345,7 @@ async fn a_retired_gateway_holds_nothing_but_its_archive() {
     post(site.setup.http, "no JSON\n");
     recipe.up_to(&mut site, "while").await;
     all_arrived(&site, 0..500).await;
+    eventually("the letter is filed", || site.lists(1)).await;
     recipe.rest(&mut site).await;
     let letters = fs::read_to_string(site.path("letters.ndjson")).expect("written");
     assert!(letters.contains("no JSON"), "{letters}");
@@ -307,6 +365,10 @@ async fn a_new_gateway_runs_on_the_folder_of_an_older_release() {
         .status();
     assert!(copied.expect("cp").success());
     site.start_gateway().await;
+    // Its program is not there any more; the new one is here.
+    fs::rename(site.path("bin/stashgate"), site.path("stashgate")).expect("moved");
+    let bin = site.path("bin").display().to_string();
+    site.here.push(("/usr/local/bin", bin));
     recipe.rest(&mut site).await;
     all_arrived(&site, 0..9).await;
     let letters = status(&site)["dead_letters"].clone();

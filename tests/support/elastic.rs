@@ -1,6 +1,7 @@
-//! Of Elasticsearch, what the recipes ask: how many documents an index has, and that it
-//! is deleted. A document is an event by its number; what comes twice under one id
-//! replaces itself, and the sink in front counts ids that differ.
+//! Of Elasticsearch, what the recipes ask: how many documents an index has, that it is
+//! deleted, and how it is; and how long Logstash's own queue is. A document is an event by
+//! its number; what comes twice under one id replaces itself, and the sink in front counts
+//! ids that differ.
 
 #![allow(dead_code)]
 
@@ -10,6 +11,8 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::thread;
+
+use serde_json::{Value, json};
 
 use super::logstash::Sink;
 
@@ -24,6 +27,8 @@ struct Index {
     sink: Arc<Sink>,
     /// How many arrivals there were when it was deleted.
     forgotten: Arc<AtomicUsize>,
+    /// Events in Logstash's own queue: one less each time somebody asks.
+    queued: Arc<AtomicUsize>,
 }
 
 impl Elastic {
@@ -33,11 +38,13 @@ impl Elastic {
         let index = Index {
             sink,
             forgotten: Arc::default(),
+            queued: Arc::new(AtomicUsize::new(2)),
         };
         let served = index.clone();
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                served.answer(stream);
+                let served = served.clone();
+                thread::spawn(move || served.answer(stream));
             }
         });
         Self { address, index }
@@ -56,6 +63,28 @@ impl Index {
         since.collect::<HashSet<_>>().len()
     }
 
+    /// Of a request that it does not know nothing is answered, which `curl` tells.
+    fn body(&self, request: &str) -> Value {
+        let (method, rest) = request.split_once(' ').expect("a request");
+        let path = rest.split(' ').next().expect("a path");
+        match (method, path) {
+            ("DELETE", _) => {
+                self.forgotten.store(self.sink.order().len(), Relaxed);
+                json!({"acknowledged": true})
+            }
+            ("GET", path) if path.ends_with("/_count") => json!({"count": self.documents()}),
+            ("GET", "/_cluster/health?wait_for_status=yellow&timeout=10m") => {
+                json!({"status": "yellow", "timed_out": false})
+            }
+            ("GET", "/_node/stats/pipelines/main") => {
+                let count = self.queued.load(Relaxed);
+                self.queued.store(count.saturating_sub(1), Relaxed);
+                json!({"pipelines": {"main": {"queue": {"events_count": count}}}})
+            }
+            _ => panic!("nobody answers {request}"),
+        }
+    }
+
     fn answer(&self, mut stream: TcpStream) {
         let mut lines = BufReader::new(stream.try_clone().expect("cloned")).lines();
         let request = lines.next().and_then(Result::ok).unwrap_or_default();
@@ -65,12 +94,7 @@ impl Index {
                 break;
             }
         }
-        let body = if request.starts_with("DELETE ") {
-            self.forgotten.store(self.sink.order().len(), Relaxed);
-            "{\"acknowledged\":true}".to_owned()
-        } else {
-            format!("{{\"count\":{}}}", self.documents())
-        };
+        let body = self.body(&request).to_string();
         let length = body.len();
         let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close";
         // A client that is gone does not read.

@@ -6,8 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// With these a line begins that is typed into a shell.
-const PROGRAMS: [&str; 30] = [
-    "apt-get",
+const PROGRAMS: [&str; 28] = [
     "bash",
     "cargo",
     "cat",
@@ -21,7 +20,6 @@ const PROGRAMS: [&str; 30] = [
     "go",
     "grpcurl",
     "install",
-    "journalctl",
     "kill",
     "make",
     "mv",

@@ -7,9 +7,12 @@
 use std::fs;
 use std::ops::Range;
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process_group};
 
 use super::beats::Beats;
 use super::elastic::Elastic;
@@ -28,8 +31,8 @@ pub(crate) struct Site {
     pub(crate) folder: tempfile::TempDir,
     /// What else is replaced in a command.
     pub(crate) here: Vec<(&'static str, String)>,
-    /// Variables that were set by commands.
-    variables: Vec<String>,
+    /// Commands that hold for what is typed next: variables, and the folder.
+    before: Vec<String>,
 }
 
 impl Site {
@@ -54,7 +57,7 @@ impl Site {
             gateway: None,
             folder: tempfile::tempdir().expect("a folder"),
             here: Vec::new(),
-            variables: Vec::new(),
+            before: Vec::new(),
         };
         site.make_program();
         site
@@ -62,7 +65,6 @@ impl Site {
 
     /// `stashgate` as a name that a shell finds. `send` takes its address from a flag only.
     fn make_program(&self) {
-        let program = self.path("bin/stashgate");
         fs::create_dir_all(self.path("bin")).expect("a folder");
         let text = format!(
             "#!/bin/sh\nreal={}\ncase $1 in\nsend) shift; exec $real send --to {} \"$@\" ;;\n\
@@ -70,8 +72,7 @@ impl Site {
             env!("CARGO_BIN_EXE_stashgate"),
             self.setup.url()
         );
-        fs::write(&program, text).expect("written");
-        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("set");
+        self.make_executable("stashgate", &text);
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -97,11 +98,11 @@ impl Site {
             self.service(wish).await;
             return String::new();
         }
-        if is_assignment(&command) {
-            self.variables.push(command);
+        if is_assignment(&command) || command.starts_with("cd ") {
+            self.before.push(command);
             return String::new();
         }
-        let shell = format!("{}\n{command}", self.variables.join("\n"));
+        let shell = format!("{}\n{command}", self.before.join("\n"));
         let (shown, output) = (command, self.shell(&shell));
         let output = tokio::task::spawn_blocking(output).await.expect("no panic");
         let said = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -148,14 +149,24 @@ impl Site {
         let before = self.letters();
         let answer = ask(http, &head, &json!(refused.collect::<Vec<_>>()).to_string());
         assert_eq!(answer.status, 200, "{}", answer.body);
-        eventually("the letters are filed", || self.letters() == before + count).await;
+        eventually("the letters are filed", || self.lists(before + count)).await;
+    }
+
+    fn letters_status(&self) -> Value {
+        let body = get(self.setup.admin, "/api/v1/status").body;
+        let mut status: Value = serde_json::from_str(&body).expect("JSON");
+        status["dead_letters"].take()
     }
 
     /// How many dead letters are held.
     pub(crate) fn letters(&self) -> u64 {
-        let body = get(self.setup.admin, "/api/v1/status").body;
-        let status: Value = serde_json::from_str(&body).expect("JSON");
-        status["dead_letters"]["held"].as_u64().expect("a number")
+        self.letters_status()["held"].as_u64().expect("a number")
+    }
+
+    /// Whether so many dead letters are held, and all of them can be listed.
+    pub(crate) fn lists(&self, letters: u64) -> bool {
+        let status = self.letters_status();
+        status["held"] == letters && status["unfiled"] == 0
     }
 
     /// Puts a text into the settings; it is there once.
@@ -163,6 +174,32 @@ impl Site {
         let settings = fs::read_to_string(self.setup.config_file()).expect("written");
         assert_eq!(settings.matches(old).count(), 1, "{old} in {settings}");
         fs::write(self.setup.config_file(), settings.replace(old, new)).expect("written");
+    }
+
+    /// Configures one more queue, with the same Logstash. Before the gateway starts.
+    pub(crate) fn add_queue(&self, name: &str) {
+        let file = self.setup.config_file();
+        let settings = fs::read_to_string(&file).expect("written");
+        let (_, output) = settings.split_once("[queues.logstash.output]").expect("it");
+        let more = format!("{settings}\n[queues.{name}.output]{output}");
+        fs::write(file, more).expect("written");
+    }
+
+    /// Has the shell find a program of others, which is called by `command`.
+    pub(crate) fn finds(&self, name: &str, command: &str) {
+        self.make_executable(name, &format!("#!/bin/sh\nexec {command} \"$@\"\n"));
+    }
+
+    fn make_executable(&self, name: &str, text: &str) {
+        let program = self.path("bin").join(name);
+        fs::write(&program, text).expect("written");
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("set");
+    }
+
+    /// Types a command that does not end by itself. It is ended when dropped.
+    pub(crate) fn begins(&self, typed: &Typed) -> Endless {
+        let mut shell = self.shell_for(&self.text_here(&typed.text));
+        Endless(shell.process_group(0).spawn().expect("a shell"))
     }
 
     /// Types all of them, in order.
@@ -201,6 +238,11 @@ impl Site {
     }
 
     fn shell(&self, command: &str) -> impl FnOnce() -> Output + Send + 'static {
+        let mut shell = self.shell_for(command);
+        move || shell.output().expect("a shell")
+    }
+
+    fn shell_for(&self, command: &str) -> Command {
         let path = std::env::var("PATH").unwrap_or_default();
         let mut shell = Command::new("timeout");
         shell
@@ -210,7 +252,7 @@ impl Site {
             .env("PATH", format!("{}:{path}", self.path("bin").display()))
             .env("STASHGATE_URL", format!("http://{}", self.setup.admin))
             .stdin(Stdio::null());
-        move || shell.output().expect("a shell")
+        shell
     }
 
     /// The command with the addresses and folders of this site.
@@ -223,19 +265,21 @@ impl Site {
             ..
         } = &self.setup;
         let logstash = self.logstash.address().to_string();
+        let elastic = self.elastic.address.to_string();
         let today = jiff::Timestamp::now().strftime("%Y-%m-%d").to_string();
         let shown = |path: &Path| path.display().to_string();
-        let mut parts = vec![
+        // A test's own come first: it may say another day.
+        let mut parts = self.here.clone();
+        parts.extend([
             ("127.0.0.1:7170", admin.to_string()),
             ("127.0.0.1:7171", grpc.to_string()),
             ("127.0.0.1:7172", http.to_string()),
             ("127.0.0.1:7173", tcp.to_string()),
+            ("127.0.0.1/7173", tcp.to_string().replace(':', "/")),
             ("logstash.example.com:5000", logstash.clone()),
             ("logstash.example.com:5044", logstash),
-            (
-                "elasticsearch.example.com:9200",
-                self.elastic.address.to_string(),
-            ),
+            ("elasticsearch.example.com:9200", elastic.clone()),
+            ("127.0.0.1:9600", elastic),
             (
                 "/etc/stashgate/stashgate.toml",
                 shown(&self.setup.config_file()),
@@ -243,11 +287,20 @@ impl Site {
             ("/var/lib/stashgate", shown(&self.setup.data_dir())),
             ("2026-11-20", today.clone()),
             ("2026.11.20", today.replace('-', ".")),
-        ];
-        parts.extend(self.here.iter().cloned());
+        ]);
         parts.iter().fold(text.to_owned(), |text, (there, here)| {
             text.replace(there, here)
         })
+    }
+}
+
+/// A command with all that it started.
+pub(crate) struct Endless(Child);
+
+impl Drop for Endless {
+    fn drop(&mut self) {
+        let _ = kill_process_group(Pid::from_child(&self.0), Signal::TERM);
+        let _ = self.0.wait();
     }
 }
 
