@@ -181,6 +181,26 @@ fn what_the_pages_tell_to_make_can_be_made() {
 }
 
 #[test]
+fn the_unit_for_systemd_is_one() {
+    let unit = include_str!("../docs/examples/stashgate.service");
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("stashgate.service");
+    let program = "/usr/local/bin/stashgate";
+    assert!(unit.contains(&format!("ExecStart={program} run --config ")));
+    let here = unit.replace(program, env!("CARGO_BIN_EXE_stashgate"));
+    fs::write(&file, here).expect("written");
+    let mut verify = std::process::Command::new("systemd-analyze");
+    verify.args(["verify", "--man=no"]).arg(&file);
+    let Ok(said) = verify.output() else {
+        eprintln!("skipped: there is no systemd-analyze here");
+        return;
+    };
+    // Of other units on the machine it complains, too.
+    let said = String::from_utf8_lossy(&said.stderr);
+    assert!(!said.contains("stashgate.service"), "{said}");
+}
+
+#[test]
 fn every_subcommand_that_a_page_names_exists() {
     let help = run(&mut stashgate(&["--help"])).out;
     let mut named = 0;
