@@ -14,7 +14,8 @@
 //! - [`event`] is all that touches the bytes of an event: validation at the
 //!   door, the stamp on the way out.
 //! - [`batch`] is the unit of everything; [`record`] is a batch as stored.
-//! - [`spool`] keeps batches until they are confirmed: [`spool::journal`].
+//! - [`spool`] keeps batches until they are confirmed: on the disk ([`spool::journal`]), or
+//!   in a Redis that gateways share ([`spool::redis`]).
 //! - [`forwarder`] leases batches and brings them to Logstash.
 //! - [`wire`] holds the protocols' codecs, without I/O.
 //! - [`dead_letter`] keeps what cannot be processed, with the reason, where a person

@@ -61,9 +61,10 @@ const NOT_RUN: [(&str, &str); 3] = [
 ];
 
 /// Blocks that are no commands and no settings, by how they begin.
-const SHOWN: [&str; 11] = [
+const SHOWN: [&str; 12] = [
     // Tried by tests/redis_acl.rs.
     "ACL SETUSER",
+    "services --- gRPC",
     "accepted = confirmed",
     "LETTERS  REASON",
     "logstash  0192f3c1a2b3c4d5",

@@ -8,8 +8,9 @@ pub(super) const TABLE: &str = "\
 Exit codes:
   0  done; for `run`: stopped cleanly after SIGTERM or SIGINT
   1  the answer is no: `check` found the settings unusable, `journal check` found damage,
-     `demo` lost an event, `send` has lines that were not accepted, `dead-letters` could not do
-     it with some letters or knows none of this id, `replay` has not sent all there was
+     `demo` lost an event, `send` has lines that were not accepted, `hold` or `resume` knows
+     nothing of this name, `dead-letters` could not do it with some letters or knows none of this
+     id, `replay` has not sent all there was
   2  the arguments are wrong
   3  the configuration is wrong
   4  it cannot begin: an address or the data folder is taken, or the disk fails;

@@ -27,8 +27,8 @@ use crate::log;
 
 /// Durable ingest gateway in front of Logstash.
 ///
-/// Takes batches of JSON events over gRPC, HTTP and TCP, makes each batch
-/// durable before it answers, and forwards it to Logstash, however long Logstash
+/// Takes batches of JSON events over gRPC, HTTP and TCP, and Beats over lumberjack, makes
+/// each batch durable before it answers, and forwards it to Logstash, however long Logstash
 /// is away.
 #[derive(Debug, Parser)]
 #[command(name = "stashgate", version, after_help = exit::TABLE, max_term_width = 100)]
