@@ -12,7 +12,7 @@ use std::task::Poll;
 use stashgate::batch::UnixMillis;
 use stashgate::dead_letter::DeadLetter;
 use stashgate::dead_letter::store::Filed;
-use stashgate::dead_letter::workbench::{Filter, Question, WorkError};
+use stashgate::dead_letter::workbench::{Filter, Question, Report, WorkError};
 use workbench_support::*;
 
 async fn a_returned_event_has_its_old_id_and_the_next_attempt(kind: Kind) {
@@ -213,6 +213,62 @@ async fn a_full_queue_is_told_and_every_letter_stays_or_is_sent(kind: Kind) {
     let mut known: BTreeSet<_> = bench.names().await.into_iter().collect();
     known.extend(bench.sent_ids().await.into_keys());
     assert_eq!(known.len(), 200);
+}
+
+async fn what_is_told_of_a_return_is_what_was_done_also_if_a_queue_is_full(kind: Kind) {
+    let bench = Bench::with_spool_of(kind, 60 << 10).await;
+    let long = |n: u32| {
+        let text: String = (0..1800).map(|_| fastrand::alphanumeric()).collect();
+        letter(&format!("id-{n}"), format!(r#"{{"a":"{text}"}}"#))
+    };
+    bench.file((1000..1040).map(long).collect()).await;
+    assert_eq!(bench.return_all(&all()).await.done, 40, "now it is full");
+    let letters = (0..200u32).map(|n| {
+        let id = format!("id-{n}");
+        match n % 4 {
+            0 if n > 20 => long(n),
+            1 => letter(&id, "no JSON"),
+            2 => DeadLetter {
+                attempt: MAX_ATTEMPTS,
+                ..letter(&id, "{}")
+            },
+            _ => DeadLetter {
+                queue: other_queue(),
+                ..letter(&id, "{}")
+            },
+        }
+    });
+    bench.file(letters.collect()).await;
+    let (mut sum, mut question) = (Report::default(), all());
+    let full = loop {
+        match bench.work.return_(&question).await {
+            Ok(report) => {
+                question.after = report.next;
+                assert!(question.after.is_some(), "it is not through: {report:?}");
+                add(&mut sum, &report);
+            }
+            Err(full) => break full,
+        }
+    };
+    assert!(matches!(full, WorkError::Unavailable(_)), "{full}");
+    let books = bench.books();
+    assert_eq!(
+        (sum.done, books.returned),
+        (56, 40 + 56),
+        "the other queue has room"
+    );
+    while question.after.is_some() {
+        // Logstash takes what was waiting.
+        bench.sent(&queue()).await;
+        question.limit = Some(30);
+        let report = bench.work.return_(&question).await.expect("there is room");
+        add(&mut sum, &report);
+        question.after = report.next;
+    }
+    // Each of them was counted once.
+    let told = (sum.examined, sum.matched, sum.done, sum.failed, sum.parked);
+    assert_eq!(told, (200, 200, 100, 50, 50));
+    assert_eq!(bench.books().held, 100);
 }
 
 /// Drops a return at each of its points of waiting in turn.
@@ -430,6 +486,7 @@ on_both! {
     parked_letters_stay_unless_they_are_asked_for
     letters_can_go_to_another_queue_that_is_there
     a_full_queue_is_told_and_every_letter_stays_or_is_sent
+    what_is_told_of_a_return_is_what_was_done_also_if_a_queue_is_full
     a_return_that_ends_anywhere_loses_nothing
     a_return_that_ends_between_append_and_settling_sends_each_event_twice_at_most
     two_who_return_the_same_letters_lose_none_and_book_each_once

@@ -362,7 +362,7 @@ async fn who_leaves_during_the_count_is_told_that_nothing_is_sent_by_itself() {
     kill_process(Pid::from_child(&child), Signal::INT).expect("it runs");
     let ended = child.wait_with_output().expect("ended");
     let err = String::from_utf8(ended.stderr).expect("text");
-    assert_eq!(ended.status.code(), Some(1), "{err}");
+    assert_eq!(ended.status.code(), Some(130), "{err}");
     assert!(err.contains("sends nothing by itself"), "{err}");
     assert!(err.contains("replay resume 2"), "{err}");
     assert_eq!(replay(&setup, &["cancel", "1"]).code, Some(0));

@@ -16,7 +16,8 @@ Exit codes:
   4  it cannot begin: an address or the data folder is taken, or the disk fails;
      `dead-letters export` cannot write its file
   5  no gateway answers, or it refuses the token, or its dead letters cannot be used now
-  6  stopped at once by a second signal; what was in hand is sent again after the next start";
+  6  stopped at once by a second signal; what was in hand is sent again after the next start
+  130  `dead-letters` or `replay` was broken off by Ctrl-C or SIGTERM";
 
 /// How a command ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,6 +36,8 @@ pub enum Exit {
     Unreachable = 5,
     /// A second signal ended it at once.
     Forced = 6,
+    /// Ctrl-C broke it off. What a shell says of a command that does not hear it.
+    Interrupted = 130,
 }
 
 impl From<Exit> for ExitCode {

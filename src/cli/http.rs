@@ -10,10 +10,12 @@ use hyper::{Method, Request, StatusCode, header};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 
+use super::output::quoted;
 use super::{Exit, Failure};
 use crate::config::Secret;
+use crate::log::escape;
 
-pub(super) const DEFAULT_URL: &str = "http://127.0.0.1:7170";
+const DEFAULT_URL: &str = "http://127.0.0.1:7170";
 pub(super) const JSON: &str = "application/json";
 const PATIENCE: Duration = Duration::from_secs(15);
 /// More than any answer has, a chunk of the longest dead letters included; what listens
@@ -48,17 +50,20 @@ impl Remote {
         self.call(call).map_err(|no| self.failure(&no.to_string()))
     }
 
-    /// The body of the answer.
+    /// The body of the answer; waits for it.
     pub(super) fn call(&self, call: Call) -> Result<Bytes, No> {
-        let patience = call.patience;
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .map_err(|error| No::Away(error.to_string()))?;
-        let answer = async { tokio::time::timeout(patience, self.ask(call)).await };
-        runtime
-            .block_on(answer)
-            .unwrap_or_else(|_| Err(No::Away(format!("no answer for {} s", patience.as_secs()))))
+        runtime.block_on(self.answer(call))
+    }
+
+    /// The body of the answer.
+    pub(super) async fn answer(&self, call: Call) -> Result<Bytes, No> {
+        let patience = call.patience;
+        let answer = tokio::time::timeout(patience, self.ask(call)).await;
+        answer.unwrap_or(Err(No::Silent(patience)))
     }
 
     async fn ask(&self, call: Call) -> Result<Bytes, No> {
@@ -88,6 +93,16 @@ impl Remote {
             StatusCode::OK => Ok(body),
             status => Err(No::Refused(status, words(&body))),
         }
+    }
+
+    /// A command line for the same gateway, to be copied from a terminal.
+    pub(super) fn command(&self, rest: &str) -> String {
+        let from_env = std::env::var("STASHGATE_URL").is_ok_and(|url| url == self.url);
+        let url = match self.url == DEFAULT_URL || from_env {
+            true => String::new(),
+            false => format!(" --url {}", quoted(&self.url)),
+        };
+        escape(&format!("stashgate {rest}{url}")).into_owned()
     }
 
     /// It cannot be asked.
@@ -140,6 +155,8 @@ pub(super) enum No {
     /// Somebody took the call and went away before the answer was whole: a gateway that
     /// was killed in the middle of it, say. What was asked for may be done.
     BrokenOff(String),
+    /// It took so long that nobody waits any more. What was asked for may be done.
+    Silent(Duration),
     /// It answered no, with these words.
     Refused(StatusCode, String),
 }
@@ -148,6 +165,7 @@ impl fmt::Display for No {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Away(why) | Self::BrokenOff(why) => f.write_str(why),
+            Self::Silent(patience) => write!(f, "no answer for {} s", patience.as_secs()),
             Self::Refused(StatusCode::UNAUTHORIZED, _) => {
                 f.write_str("it wants its token: --token or STASHGATE_TOKEN")
             }

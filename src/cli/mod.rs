@@ -1,5 +1,6 @@
 //! The command line: one file a command.
 
+mod bar;
 mod check;
 mod completions;
 mod dead_letters;
@@ -8,6 +9,7 @@ mod exit;
 mod health;
 mod hold;
 mod http;
+mod interrupt;
 mod journal;
 mod jq_child;
 mod output;

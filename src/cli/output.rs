@@ -9,16 +9,19 @@ use crate::log::escape;
 
 /// Prints to standard output. A reader that has enough (`| head`) is no error.
 pub(super) fn print(text: impl Display) {
-    let mut out = io::stdout().lock();
-    let _ = write!(out, "{text}").and_then(|()| out.flush());
+    let _ = try_print(text);
 }
 
-/// Prints a value as one line of JSON.
-pub(super) fn print_json(value: &impl Serialize) {
-    // What is printed has string keys, so it can be written.
-    if let Ok(json) = serde_json::to_string(value) {
-        print(format_args!("{json}\n"));
-    }
+/// Prints to standard output, for who has more to print and would do it for nobody.
+pub(super) fn try_print(text: impl Display) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    write!(out, "{text}").and_then(|()| out.flush())
+}
+
+/// Prints a value as one line of JSON; see [`try_print`].
+pub(super) fn print_json(value: &impl Serialize) -> io::Result<()> {
+    let json = serde_json::to_string(value)?;
+    try_print(format_args!("{json}\n"))
 }
 
 /// Tells on standard error why a command failed.
@@ -27,6 +30,15 @@ pub(super) fn complain(message: &str) {
     for (i, line) in message.lines().enumerate() {
         let lead = if i == 0 { "stashgate: " } else { "" };
         let _ = writeln!(out, "{lead}{}", escape(line));
+    }
+}
+
+/// A word as a shell takes it.
+pub(super) fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "_-.,:/@%+=".contains(c);
+    match !word.is_empty() && word.chars().all(plain) {
+        true => word.to_owned(),
+        false => format!("'{}'", word.replace('\'', r"'\''")),
     }
 }
 
@@ -73,5 +85,13 @@ mod tests {
     fn a_span_has_the_units_that_matter() {
         let written = [0.25, 59.0, 61.0, 7500.0, 90_000.0, f64::INFINITY].map(span);
         assert_eq!(written, ["250ms", "59s", "1m 1s", "2h 5m", "1d 1h", "ages"]);
+    }
+
+    #[test]
+    fn a_word_is_quoted_so_that_a_shell_reads_it_as_it_is() {
+        assert_eq!(quoted("user.id"), "user.id");
+        assert_eq!(quoted(""), "''");
+        assert_eq!(quoted("a b"), "'a b'");
+        assert_eq!(quoted("$(x)'; y"), r"'$(x)'\''; y'");
     }
 }

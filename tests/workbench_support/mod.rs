@@ -49,7 +49,7 @@ fn journal(folder: &Path, bytes: u64) -> Spool {
         sync: Sync::Batch,
         segment_bytes: 1 << 20,
         min_free_bytes: 0,
-        max_bytes: bytes,
+        max_bytes: 2 * bytes,
         max_in_flight_bytes: 64 << 20,
         store: "spool",
         retention: Duration::from_secs(24 * 3600),
@@ -60,7 +60,7 @@ fn journal(folder: &Path, bytes: u64) -> Spool {
 
 async fn redis(url: &str, bytes: u64) -> Spool {
     let mut options = redis_spool_support::options(url);
-    options.max_bytes = bytes;
+    options.max_bytes = 2 * bytes;
     options.queues = [queue(), other_queue()]
         .map(|name| QueueOptions {
             name,

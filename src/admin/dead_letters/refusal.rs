@@ -1,4 +1,4 @@
-//! What is answered when nothing was done.
+//! What is answered when nothing was done, or nobody knows what.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use axum::response::{IntoResponse, Response};
 use crate::admin::error;
 use crate::dead_letter::workbench::WorkError;
 
-/// Why nothing was done.
+/// Why nothing was done, or nobody knows what.
 #[derive(Debug)]
 pub(super) struct Refusal {
     status: StatusCode,
@@ -37,8 +37,8 @@ impl Refusal {
     }
 
     pub(super) fn broken() -> Self {
-        let what = "it was broken off; ask again";
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, what)
+        let what = "it was broken off, and may be done; ask again";
+        Self::new(StatusCode::BAD_GATEWAY, what)
     }
 
     pub(super) fn too_slow(patience: Duration) -> Self {
@@ -55,6 +55,8 @@ impl From<WorkError> for Refusal {
         let status = match error {
             WorkError::Bad(_) => StatusCode::BAD_REQUEST,
             WorkError::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
+            // The only one after which something may be done.
+            WorkError::Unknown(_) => StatusCode::BAD_GATEWAY,
         };
         Self::new(status, error.to_string())
     }

@@ -76,6 +76,9 @@ pub(super) fn failure(remote: &Remote, no: &No) -> Failure {
 pub(super) fn may_pass(no: &No) -> bool {
     matches!(
         no,
-        No::Away(_) | No::BrokenOff(_) | No::Refused(StatusCode::SERVICE_UNAVAILABLE, _)
+        No::Away(_)
+            | No::BrokenOff(_)
+            | No::Silent(_)
+            | No::Refused(StatusCode::SERVICE_UNAVAILABLE | StatusCode::BAD_GATEWAY, _)
     )
 }

@@ -4,11 +4,11 @@ use clap::Args;
 
 use super::Common;
 use super::filter::WhichToChange;
-use super::job::{self, Job};
-use super::tell::{self, letters};
+use super::job::{self, Sum, Words};
+use super::tell;
 use crate::cli::output;
 use crate::cli::{Exit, Failure};
-use crate::dead_letter::workbench::{Question, Report};
+use crate::dead_letter::workbench::Question;
 
 /// Throw letters away.
 ///
@@ -35,33 +35,21 @@ pub(super) struct Discard {
 
 impl Discard {
     pub(super) fn run(self) -> Result<Exit, Failure> {
-        let filter = match self.yes {
-            true => self.which.to_change()?,
-            false => self.which.which().filter(),
-        };
-        let question = Question {
-            filter,
-            apply: self.yes,
-            ..Question::default()
-        };
+        let words = Words::of(self.yes, "discarded", "would be discarded");
         let remote = &self.common.remote;
-        let total = job::total(remote, self.which.which())?;
-        let word = match self.yes {
-            true => "discarded",
-            false => "would be discarded",
-        };
-        let sum = Job::new(remote, word, total).run("/discard", question)?;
+        let question = Question::default();
+        let sum = job::run(remote, "/discard", &self.which, words, question)?;
         match self.common.json {
-            true => tell::json(self.yes, &sum),
-            false => output::print(self.told(&sum, word)),
+            true => tell::json(&sum),
+            false => output::print(self.told(&sum)),
         }
         Ok(job::exit(&sum))
     }
 
-    fn told(&self, sum: &Report, word: &str) -> String {
-        let mut text = format!("{} {word}\n", letters(sum.done));
-        text += &tell::failures(sum, "could not be discarded");
-        if !self.yes && sum.done > 0 {
+    fn told(&self, sum: &Sum) -> String {
+        let mut text = tell::done(sum) + "\n";
+        text += &tell::failures(&sum.report, "could not be discarded");
+        if !self.yes && sum.report.done > 0 {
             let next = format!("discard{} --yes", self.which.written());
             let next = tell::command(&self.common.remote, &next);
             text += &format!("nothing has been changed; to do it:\n  {next}\n");

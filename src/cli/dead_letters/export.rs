@@ -10,12 +10,12 @@ use serde_json::json;
 use serde_json::value::RawValue;
 
 use super::filter::WhichToChange;
-use super::job::{self, Job};
+use super::job::{self, Job, Words};
 use super::tell::letters;
-use super::{Common, api};
+use super::{Common, api, tell};
 use crate::cli::output;
 use crate::cli::{Exit, Failure};
-use crate::dead_letter::workbench::{Cursor, Filter, Handle};
+use crate::dead_letter::workbench::{Cursor, Filter, Handle, Report};
 
 /// Letters of a chunk.
 const CHUNK: usize = 500;
@@ -66,12 +66,26 @@ struct Taken {
     taken: u64,
 }
 
+/// Into a file that is not there before all is in it.
+const TO_FILE: Words = Words {
+    done: "written",
+    changes: false,
+    broken_off: "There is no file, and nothing has been changed.",
+};
+const TO_STDOUT: Words = Words {
+    broken_off: "Nothing has been changed.",
+    ..TO_FILE
+};
+const TAKE: Words = Words {
+    done: "taken out",
+    changes: true,
+    broken_off: "All are in the file; what was not taken out is in the gateway, too: \
+                 run the same command again with another file.",
+};
+
 impl Export {
     pub(super) fn run(self) -> Result<Exit, Failure> {
-        let filter = match self.take {
-            true => self.which.to_change()?,
-            false => self.which.which().filter(),
-        };
+        let filter = self.which.filter(self.take)?;
         let to_stdout = self.file == Path::new("-");
         if to_stdout && self.take {
             return Err(Failure::new(
@@ -79,31 +93,42 @@ impl Export {
                 "--take needs a file: what goes elsewhere may be lost on the way",
             ));
         }
+        if !to_stdout && self.file.symlink_metadata().is_ok() {
+            return Err(self.failed(&io::Error::other("it is there already")));
+        }
         let remote = &self.common.remote;
         let total = job::total(remote, self.which.which())?;
-        let mut job = Job::new(remote, "written", total);
-        let handles = match to_stdout {
-            true => write_all(&mut job, &filter, &mut io::stdout().lock())?,
-            false => self.to_file(&mut job, &filter)?,
-        };
+        if to_stdout {
+            return self.to_stdout(Job::new(remote, TO_STDOUT, total)?, &filter);
+        }
+        let mut job = Job::new(remote, TO_FILE, total)?;
+        let handles = self.to_file(&mut job, &filter)?;
         let taken = match self.take {
             true => Some(take(&mut job, &handles)?),
             false => None,
         };
-        job.end();
-        self.tell(handles.len() as u64, taken);
+        let sum = job.end(Report::default());
+        output::print(self.told(handles.len() as u64, taken, sum.unanswered));
         Ok(Exit::Done)
+    }
+
+    /// A reader that has enough (`| head`) is no error.
+    fn to_stdout(&self, mut job: Job<'_>, filter: &Filter) -> Result<Exit, Failure> {
+        match write_all(&mut job, filter, &mut io::stdout().lock()) {
+            Ok(handles) => {
+                drop(job);
+                // Standard output is the letters themselves.
+                eprint!("{}", self.told(handles.len() as u64, None, 0));
+                Ok(Exit::Done)
+            }
+            Err(Stopped::Out(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Exit::Done),
+            Err(stopped) => Err(self.stopped(stopped)),
+        }
     }
 
     /// The file appears under its name when all is in it and on the disk.
     fn to_file(&self, job: &mut Job<'_>, filter: &Filter) -> Result<Vec<Handle>, Failure> {
-        let failed = |error: io::Error| {
-            let file = self.file.display();
-            Failure::new(Exit::Start, format!("cannot write {file}: {error}"))
-        };
-        if self.file.symlink_metadata().is_ok() {
-            return Err(failed(io::Error::other("it is there already")));
-        }
+        let failed = |error: io::Error| self.failed(&error);
         let folder = match self.file.parent() {
             Some(folder) if folder != Path::new("") => folder,
             _ => Path::new("."),
@@ -114,7 +139,7 @@ impl Export {
             .tempfile_in(folder);
         let mut file = file.map_err(failed)?;
         let mut out = io::BufWriter::new(file.as_file_mut());
-        let handles = write_all(job, filter, &mut out)?;
+        let handles = write_all(job, filter, &mut out).map_err(|stopped| self.stopped(stopped))?;
         out.flush().map_err(failed)?;
         drop(out);
         file.as_file().sync_all().map_err(failed)?;
@@ -126,22 +151,36 @@ impl Export {
         Ok(handles)
     }
 
-    fn tell(&self, written: u64, taken: Option<u64>) {
-        let text = match (self.common.json, taken) {
-            (true, taken) => json!({ "written": written, "taken": taken.unwrap_or(0) }).to_string(),
-            (false, None) => format!("{} written", letters(written)),
-            (false, Some(taken)) => format!(
-                "{} written, {} taken out of the gateway",
-                letters(written),
-                letters(taken)
-            ),
-        };
-        // Standard output may be the letters themselves.
-        match self.file == Path::new("-") {
-            true => eprintln!("{text}"),
-            false => output::print(format_args!("{text}\n")),
+    fn stopped(&self, stopped: Stopped) -> Failure {
+        match stopped {
+            Stopped::Gateway(failure) => failure,
+            Stopped::Out(error) => self.failed(&error),
         }
     }
+
+    fn failed(&self, error: &io::Error) -> Failure {
+        let file = self.file.display();
+        Failure::new(Exit::Start, format!("cannot write {file}: {error}"))
+    }
+
+    fn told(&self, written: u64, taken: Option<u64>, unanswered: u64) -> String {
+        if self.common.json {
+            let taken = taken.unwrap_or(0);
+            let told = json!({ "written": written, "taken": taken, "unanswered": unanswered });
+            return format!("{told}\n");
+        }
+        let mut text = format!("{} written", letters(written));
+        if let Some(taken) = taken {
+            text += &format!(", {} taken out of the gateway", letters(taken));
+        }
+        text + &tell::unanswered(unanswered, TAKE.done) + "\n"
+    }
+}
+
+/// Why not all is written.
+enum Stopped {
+    Gateway(Failure),
+    Out(io::Error),
 }
 
 /// Writes all letters that fit; their handles.
@@ -149,7 +188,7 @@ fn write_all(
     job: &mut Job<'_>,
     filter: &Filter,
     out: &mut impl Write,
-) -> Result<Vec<Handle>, Failure> {
+) -> Result<Vec<Handle>, Stopped> {
     let (mut handles, mut after, mut examined) = (Vec::new(), None, 0);
     loop {
         let limit = CHUNK;
@@ -158,12 +197,10 @@ fn write_all(
             after,
             limit,
         };
-        let answer = job.ask(|| api::post("/export", &wanted));
-        let chunk: Chunk = job.read(answer)?;
+        let answer = job.ask(CHUNK, || api::post("/export", &wanted));
+        let chunk: Chunk = job.read(answer).map_err(Stopped::Gateway)?;
         for letter in &chunk.letters {
-            writeln!(out, "{}", letter.get()).map_err(|error| {
-                Failure::new(Exit::Start, format!("cannot write the letters: {error}"))
-            })?;
+            writeln!(out, "{}", letter.get()).map_err(Stopped::Out)?;
         }
         handles.extend(chunk.handles);
         examined += chunk.examined;
@@ -177,10 +214,11 @@ fn write_all(
 
 /// Takes them out of the gateway; how many were still as they were written.
 fn take(job: &mut Job<'_>, handles: &[Handle]) -> Result<u64, Failure> {
-    job.begin("taken out (all are in the file)");
+    job.begin(TAKE);
     let (mut taken, mut looked_at) = (0, 0);
     for handles in handles.chunks(CHUNK) {
-        let answer = job.ask(|| api::post("/take", &json!({ "handles": handles })));
+        let call = || api::post("/take", &json!({ "handles": handles }));
+        let answer = job.ask(handles.len(), call);
         let answer: Taken = job.read(answer)?;
         taken += answer.taken;
         looked_at += handles.len() as u64;

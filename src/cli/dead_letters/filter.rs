@@ -6,6 +6,7 @@ use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 
 use crate::batch::{QueueName, UnixMillis};
+use crate::cli::output::quoted;
 use crate::cli::{Exit, Failure};
 use crate::dead_letter::workbench::Filter;
 use crate::dead_letter::{Reason, Source};
@@ -128,21 +129,24 @@ impl WhichToChange {
         &self.which
     }
 
-    /// As the gateway takes it. All letters are meant only where that is said.
-    pub(super) fn to_change(&self) -> Result<Filter, Failure> {
+    /// As the gateway takes it. If they are to be changed, all letters are meant only
+    /// where that is said.
+    pub(super) fn filter(&self, changes: bool) -> Result<Filter, Failure> {
         let filter = self.which.filter();
-        let none = filter == Filter::default();
-        match (none, self.all) {
-            (true, false) => Err(Failure::new(
+        let is_all = filter == Filter::default();
+        if changes && is_all && !self.all {
+            return Err(Failure::new(
                 Exit::Usage,
                 "say which letters (--queue, --reason, --field, --id, ...), or --all for all of them",
-            )),
-            (false, true) => Err(Failure::new(
+            ));
+        }
+        if self.all && !is_all {
+            return Err(Failure::new(
                 Exit::Usage,
                 "--all means all letters, and a filter some of them: give one of the two",
-            )),
-            _ => Ok(filter),
+            ));
         }
+        Ok(filter)
     }
 
     /// As it is written in a command that changes letters.
@@ -154,26 +158,9 @@ impl WhichToChange {
     }
 }
 
-/// A word as a shell takes it.
-pub(super) fn quoted(word: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "_-.,:/@%+=".contains(c);
-    match !word.is_empty() && word.chars().all(plain) {
-        true => word.to_owned(),
-        false => format!("'{}'", word.replace('\'', r"'\''")),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_word_is_quoted_so_that_a_shell_reads_it_as_it_is() {
-        assert_eq!(quoted("user.id"), "user.id");
-        assert_eq!(quoted(""), "''");
-        assert_eq!(quoted("a b"), "'a b'");
-        assert_eq!(quoted("$(x)'; y"), r"'$(x)'\''; y'");
-    }
 
     #[test]
     fn a_time_is_read_or_counted_back() {

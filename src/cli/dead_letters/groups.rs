@@ -76,9 +76,8 @@ impl Groups {
     pub(super) fn run(self) -> Result<Exit, Failure> {
         let groups = ask(&self.common.remote)?;
         if self.common.json {
-            for group in &groups {
-                output::print_json(group);
-            }
+            // A reader that has enough is no error.
+            let _ = groups.iter().try_for_each(output::print_json);
             return Ok(Exit::Done);
         }
         if groups.is_empty() {
@@ -152,7 +151,7 @@ fn first(groups: &[Group]) -> String {
         return String::new();
     };
     match &group.field {
-        Some(field) => format!(" --field {}", super::filter::quoted(field)),
+        Some(field) => format!(" --field {}", output::quoted(field)),
         None => format!(" --reason {}", group.reason.as_str()),
     }
 }

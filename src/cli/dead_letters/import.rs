@@ -3,13 +3,14 @@
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
+use std::thread;
 
 use bytes::Bytes;
 use clap::Args;
+use tokio::sync::mpsc;
 
-use super::job::{self, Job};
-use super::tell::{self, letters};
-use super::{Common, api};
+use super::job::{self, Job, Sum, Words};
+use super::{Common, api, tell};
 use crate::cli::output::{self, thousands};
 use crate::cli::{Exit, Failure};
 use crate::dead_letter::workbench::Report;
@@ -41,35 +42,37 @@ pub(super) struct Import {
     common: Common,
 }
 
+const WORDS: Words = Words {
+    done: "imported",
+    changes: true,
+    broken_off: "Import the same file again: what is there already stays as it is.",
+};
+
 impl Import {
     pub(super) fn run(self) -> Result<Exit, Failure> {
-        let mut lines = self.open().map_err(|error| self.unreadable(&error))?;
-        let mut job = Job::new(&self.common.remote, "imported", None);
+        let lines = self.open().map_err(|error| self.unreadable(&error))?;
+        let mut chunks = read_ahead(lines);
+        let mut job = Job::new(&self.common.remote, WORDS, None)?;
         let mut sum = Report::default();
         let mut line = 1;
-        loop {
-            let chunk = read_chunk(&mut lines).map_err(|error| self.unreadable(&error))?;
-            if chunk.lines == 0 {
-                break;
-            }
+        while let Some(chunk) = job.wait(chunks.recv())? {
+            let chunk = chunk.map_err(|error| self.unreadable(&error))?;
             let body = Bytes::from(chunk.bytes);
-            let answer = job.ask(|| Ok(api::post_bytes("/import", NDJSON, body.clone())));
-            let report: Report = job.read(answer).map_err(|failure| {
-                let last = line + chunk.lines - 1;
-                Failure::new(failure.exit, format!("lines {line} to {last}: {failure}"))
-            })?;
+            let call = || Ok(api::post_bytes("/import", NDJSON, body.clone()));
+            let answer = job.ask(chunk.lines, call);
+            let report: Report = job.read(answer).map_err(|failure| in_file(failure, line))?;
             job.add(&mut sum, report);
             line += chunk.lines;
         }
-        job.end();
+        let sum = job.end(sum);
         match self.common.json {
-            true => tell::json(true, &sum),
+            true => tell::json(&sum),
             false => output::print(told(&sum)),
         }
         Ok(job::exit(&sum))
     }
 
-    fn open(&self) -> io::Result<Box<dyn BufRead>> {
+    fn open(&self) -> io::Result<Box<dyn BufRead + Send>> {
         if self.file == Path::new("-") {
             return Ok(Box::new(BufReader::new(io::stdin())));
         }
@@ -82,25 +85,59 @@ impl Import {
     }
 }
 
-fn told(sum: &Report) -> String {
-    let mut text = format!("{} imported", letters(sum.done));
-    if sum.unchanged > 0 {
-        text += &format!(", {} were there as they are", thousands(sum.unchanged));
+/// A line of a chunk that cannot be read, as a line of the file; the chunk begins at
+/// `first`.
+fn in_file(failure: Failure, first: usize) -> Failure {
+    let words = failure.to_string();
+    let line = words.strip_prefix("line ").and_then(|rest| {
+        let (line, why) = rest.split_once(": ")?;
+        Some((line.parse::<usize>().ok()?, why.to_owned()))
+    });
+    match line {
+        Some((line, why)) => {
+            Failure::new(failure.exit, format!("line {}: {why}", first + line - 1))
+        }
+        None => failure,
+    }
+}
+
+fn told(sum: &Sum) -> String {
+    let mut text = tell::done(sum);
+    let unchanged = sum.report.unchanged;
+    if unchanged > 0 {
+        text += &format!(", {} were there as they are", thousands(unchanged));
     }
     text += "\n";
-    text + &tell::failures(sum, "could not be imported")
+    text + &tell::failures(&sum.report, "could not be imported")
+}
+
+/// The input in chunks, read by a thread: nobody waits for what does not come when the
+/// command is broken off.
+fn read_ahead(mut from: Box<dyn BufRead + Send>) -> mpsc::Receiver<io::Result<Lines>> {
+    let (to, chunks) = mpsc::channel(1);
+    thread::spawn(move || {
+        loop {
+            let chunk = read_chunk(&mut from);
+            let is_end = chunk.as_ref().is_ok_and(|chunk| chunk.lines == 0);
+            let is_last = chunk.is_err();
+            if is_end || to.blocking_send(chunk).is_err() || is_last {
+                return;
+            }
+        }
+    });
+    chunks
 }
 
 #[derive(Default)]
 struct Lines {
     bytes: Vec<u8>,
-    lines: u64,
+    lines: usize,
 }
 
 /// The next lines; none at the end.
 fn read_chunk(from: &mut impl BufRead) -> io::Result<Lines> {
     let mut chunk = Lines::default();
-    while chunk.lines < CHUNK as u64 && chunk.bytes.len() < ENOUGH_BYTES {
+    while chunk.lines < CHUNK && chunk.bytes.len() < ENOUGH_BYTES {
         let before = chunk.bytes.len();
         let read = from
             .by_ref()

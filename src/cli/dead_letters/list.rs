@@ -66,7 +66,15 @@ impl List {
             let page: Page = api::get(&self.common.remote, "", &query)?;
             shown += page.letters.len() as u64;
             match self.common.json {
-                true => page.letters.iter().for_each(output::print_json),
+                true if page
+                    .letters
+                    .iter()
+                    .try_for_each(output::print_json)
+                    .is_err() =>
+                {
+                    break;
+                }
+                true => {}
                 false => letters.extend(page.letters),
             }
             after = page.next;

@@ -1,6 +1,6 @@
 //! `stashgate dead-letters`: one file a subcommand.
 //!
-//! - `api` asks the gateway; `job` goes over many letters in chunks.
+//! - `api` asks the gateway; `job` goes over many letters in chunks, with `progress`.
 //! - `filter` is which letters are meant, as arguments.
 //! - `table`, `pretty`, `diff` and `tell` show what came back. An event is an attacker's
 //!   text: nothing of it reaches the terminal unescaped.
@@ -15,6 +15,7 @@ mod import;
 mod job;
 mod list;
 mod pretty;
+mod progress;
 mod repair;
 mod return_;
 mod show;

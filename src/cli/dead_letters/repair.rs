@@ -6,11 +6,10 @@ use clap::Args;
 
 use super::Common;
 use super::diff::diff;
-use super::filter::{WhichToChange, quoted};
-use super::job::{self, Job};
-use super::tell::{self, letters};
-use crate::cli::output;
-use crate::cli::output::thousands;
+use super::filter::WhichToChange;
+use super::job::{self, Sum, Words};
+use super::tell;
+use crate::cli::output::{self, quoted, thousands};
 use crate::cli::{Exit, Failure};
 use crate::dead_letter::workbench::{Question, Report};
 use crate::log::escape;
@@ -54,41 +53,35 @@ pub(super) struct Repair {
 
 impl Repair {
     pub(super) fn run(self) -> Result<Exit, Failure> {
-        let filter = match self.yes {
-            true => self.which.to_change()?,
-            false => self.which.which().filter(),
-        };
+        let words = Words::of(self.yes, "repaired", "would change");
+        let remote = &self.common.remote;
         let question = Question {
-            filter,
-            apply: self.yes,
             expression: Some(self.expression.clone()),
             ..Question::default()
         };
-        let remote = &self.common.remote;
-        let total = job::total(remote, self.which.which())?;
-        let word = if self.yes { "repaired" } else { "would change" };
-        let sum = Job::new(remote, word, total).run("/repair", question)?;
+        let sum = job::run(remote, "/repair", &self.which, words, question)?;
         match (self.common.json, self.yes) {
-            (true, _) => tell::json(self.yes, &sum),
+            (true, _) => tell::json(&sum),
             (false, true) => output::print(self.done(&sum)),
             (false, false) => output::print(self.would(&sum)),
         }
         Ok(job::exit(&sum))
     }
 
-    fn done(&self, sum: &Report) -> String {
-        let mut text = format!("{} repaired", letters(sum.done));
-        if sum.unchanged > 0 {
+    fn done(&self, sum: &Sum) -> String {
+        let report = &sum.report;
+        let mut text = tell::done(sum);
+        if report.unchanged > 0 {
             // Writing to a string cannot fail.
             let _ = write!(
                 text,
                 ", {} were as they should be",
-                thousands(sum.unchanged)
+                thousands(report.unchanged)
             );
         }
         text += "\n";
-        text += &tell::failures(sum, "could not be repaired");
-        if sum.done > 0 {
+        text += &tell::failures(report, "could not be repaired");
+        if report.done > 0 {
             let next = format!("return{}", self.which.written());
             let next = tell::command(&self.common.remote, &next);
             text += &format!("to send them again: {next}\n");
@@ -96,16 +89,16 @@ impl Repair {
         text
     }
 
-    fn would(&self, sum: &Report) -> String {
-        let mut text = samples(sum, console::colors_enabled());
+    fn would(&self, sum: &Sum) -> String {
+        let report = &sum.report;
+        let mut text = samples(report, console::colors_enabled());
         text += &format!(
-            "{} would change, {} would not",
-            letters(sum.done),
-            thousands(sum.unchanged)
+            "{}, {} would not\n",
+            tell::done(sum),
+            thousands(report.unchanged)
         );
-        text += "\n";
-        text += &tell::failures(sum, "cannot be repaired like this");
-        if sum.done > 0 {
+        text += &tell::failures(report, "cannot be repaired like this");
+        if report.done > 0 {
             let (which, jq) = (self.which.written(), quoted(&self.expression));
             let next = tell::command(&self.common.remote, &format!("repair{which} {jq} --yes"));
             text += &format!("nothing has been changed; to do it:\n  {next}\n");

@@ -4,12 +4,12 @@ use clap::Args;
 
 use super::Common;
 use super::filter::WhichToChange;
-use super::job::{self, Job};
+use super::job::{self, Sum, Words};
 use super::tell::{self, letters};
 use crate::batch::QueueName;
 use crate::cli::output;
 use crate::cli::{Exit, Failure};
-use crate::dead_letter::workbench::{Question, Report};
+use crate::dead_letter::workbench::Question;
 
 /// Put the events of letters into their queue again.
 ///
@@ -44,47 +44,34 @@ pub(super) struct Return {
 
 impl Return {
     pub(super) fn run(self) -> Result<Exit, Failure> {
-        let filter = match self.dry_run {
-            true => self.which.which().filter(),
-            false => self.which.to_change()?,
-        };
+        let words = Words::of(!self.dry_run, "returned", "would be returned");
+        let remote = &self.common.remote;
         let question = Question {
-            filter,
-            apply: !self.dry_run,
             to_queue: self.to_queue.clone(),
             ..Question::default()
         };
-        let remote = &self.common.remote;
-        let total = job::total(remote, self.which.which())?;
-        let sum = Job::new(remote, self.word(), total).run("/return", question)?;
+        let sum = job::run(remote, "/return", &self.which, words, question)?;
         match self.common.json {
-            true => tell::json(!self.dry_run, &sum),
+            true => tell::json(&sum),
             false => output::print(self.told(&sum)),
         }
         Ok(job::exit(&sum))
     }
 
-    fn word(&self) -> &'static str {
-        match self.dry_run {
-            true => "would be returned",
-            false => "returned",
-        }
-    }
-
-    fn told(&self, sum: &Report) -> String {
-        let mut text = format!("{} {}", letters(sum.done), self.word());
+    fn told(&self, sum: &Sum) -> String {
+        let mut text = tell::done(sum);
         if let Some(queue) = &self.to_queue {
             text += &format!(" to queue {queue}");
         }
         text += "\n";
-        if sum.parked > 0 {
+        if sum.report.parked > 0 {
             text += &format!(
                 "{} parked and left alone: they were refused as often as they may be; \
                  --parked returns them all the same\n",
-                letters(sum.parked)
+                letters(sum.report.parked)
             );
         }
-        text += &tell::failures(sum, "cannot be returned");
+        text += &tell::failures(&sum.report, "cannot be returned");
         text
     }
 }

@@ -9,11 +9,10 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::filter::quoted;
 use super::pretty::pretty;
 use super::{Common, api, tell};
 use crate::batch::{QueueName, UnixMillis};
-use crate::cli::output;
+use crate::cli::output::{self, quoted};
 use crate::cli::{Exit, Failure};
 use crate::log::escape;
 

@@ -5,32 +5,55 @@ use std::fmt::Write;
 use serde::Serialize;
 
 use crate::batch::UnixMillis;
-use crate::cli::http::{DEFAULT_URL, Remote};
+use crate::cli::http::Remote;
 use crate::cli::output::{self, span, thousands};
 use crate::dead_letter::workbench::Report;
 use crate::log::escape;
 
-use super::filter::quoted;
+use super::job::Sum;
 
 /// Failures that are shown.
 const SHOWN: usize = 10;
 
 /// The sum of a job as JSON.
 #[derive(Serialize)]
-struct Sum<'r> {
+struct Told<'r> {
     /// Whether it was done, or would be.
     applied: bool,
+    /// So many more may be done: nobody answered.
+    unanswered: u64,
     #[serde(flatten)]
     report: &'r Report,
 }
 
 /// Prints the sum of a job as one line of JSON.
-pub(super) fn json(applied: bool, report: &Report) {
-    let sum = serde_json::to_value(Sum { applied, report });
-    if let Ok(serde_json::Value::Object(mut sum)) = sum {
+pub(super) fn json(sum: &Sum) {
+    let told = serde_json::to_value(Told {
+        applied: sum.words.changes,
+        unanswered: sum.unanswered,
+        report: &sum.report,
+    });
+    if let Ok(serde_json::Value::Object(mut told)) = told {
         // There is nothing more to ask for.
-        sum.remove("next");
-        output::print(format_args!("{}\n", serde_json::Value::Object(sum)));
+        told.remove("next");
+        output::print(format_args!("{}\n", serde_json::Value::Object(told)));
+    }
+}
+
+/// `412 letters returned`, and how many more that may be.
+pub(super) fn done(sum: &Sum) -> String {
+    let more = unanswered(sum.unanswered, sum.words.done);
+    format!("{} {}{more}", letters(sum.report.done), sum.words.done)
+}
+
+/// What follows on `412 letters returned` if a call was not answered.
+pub(super) fn unanswered(letters: u64, done: &str) -> String {
+    match letters {
+        0 => String::new(),
+        more => format!(
+            ", and up to {} more may be {done}: the gateway had them in hand and did not answer",
+            thousands(more)
+        ),
     }
 }
 
@@ -66,11 +89,5 @@ pub(super) fn ago(at: UnixMillis, now: UnixMillis) -> String {
 
 /// A command line that goes on from here, for the same gateway.
 pub(super) fn command(remote: &Remote, rest: &str) -> String {
-    let from_env = std::env::var("STASHGATE_URL").is_ok_and(|url| url == remote.url);
-    let url = match remote.url == DEFAULT_URL || from_env {
-        true => String::new(),
-        false => format!(" --url {}", quoted(&remote.url)),
-    };
-    let line = format!("stashgate dead-letters {rest}{url}");
-    escape(&line).into_owned()
+    remote.command(&format!("dead-letters {rest}"))
 }

@@ -10,8 +10,10 @@ use clap::{ArgGroup, Args, Subcommand};
 use hyper::{Method, StatusCode};
 use serde::Deserialize;
 use serde_json::json;
+use tokio::sync::oneshot;
 
 use super::http::{Call, JSON, No, Remote};
+use super::interrupt::Interrupt;
 use super::{Exit, Failure, output};
 use crate::batch::{QueueName, UnixMillis};
 use crate::replay::{Job, State};
@@ -158,10 +160,11 @@ impl Wish {
             let what = "nobody can be asked here: say --yes to send, or --dry-run to count";
             return Err(Failure::new(Exit::Usage, what));
         }
+        let mut interrupt = Interrupt::listen()?;
         let job: Job = begin(&self.remote, &self.body())?;
-        let job = match watch(&self.remote, job, self.json)? {
+        let job = match watch(&self.remote, &mut interrupt, job, self.json)? {
             Left::Ended(job) => job,
-            Left::Interrupted(job) => return Ok(goes_on(&job)),
+            Left::Interrupted(job) => return Ok(goes_on(&self.remote, &job)),
         };
         if job.state != State::Counted {
             return Ok(self.ended(&job));
@@ -175,15 +178,26 @@ impl Wish {
         if !self.json {
             output::print(view::counted(&job));
         }
-        if !self.yes && !confirmed(&job) {
-            command(&self.remote, job.id, "cancel")?;
-            output::print("nothing is sent\n");
-            return Ok(Exit::No);
+        if !self.yes {
+            let exit = match interrupt.until(confirmed(&job)) {
+                Some(true) => None,
+                Some(false) => Some(Exit::No),
+                None => {
+                    // Behind the question.
+                    eprintln!();
+                    Some(Exit::Interrupted)
+                }
+            };
+            if let Some(exit) = exit {
+                command(&self.remote, job.id, "cancel")?;
+                output::print("nothing is sent\n");
+                return Ok(exit);
+            }
         }
         let job = command(&self.remote, job.id, "resume")?;
-        match watch(&self.remote, job, self.json)? {
+        match watch(&self.remote, &mut interrupt, job, self.json)? {
             Left::Ended(job) => Ok(self.ended(&job)),
-            Left::Interrupted(job) => Ok(goes_on(&job)),
+            Left::Interrupted(job) => Ok(goes_on(&self.remote, &job)),
         }
     }
 
@@ -202,11 +216,12 @@ impl Wish {
     }
 
     fn counted(&self, job: &Job) -> Exit {
+        let next = |what: &str| self.remote.command(&format!("replay {what} {}", job.id));
         let text = format!(
-            "{}to send them: stashgate replay resume {id}\n\
-             to forget it: stashgate replay cancel {id}\n",
+            "{}to send them: {}\nto forget it: {}\n",
             view::counted(job),
-            id = job.id
+            next("resume"),
+            next("cancel")
         );
         self.tell(job, &text);
         Exit::Done
@@ -250,9 +265,9 @@ impl Status {
         let job: Job = read(&get(&self.remote, &format!("/{id}"))?)?;
         let job = match self.follow {
             false => job,
-            true => match watch(&self.remote, job, self.json)? {
+            true => match watch(&self.remote, &mut Interrupt::listen()?, job, self.json)? {
                 Left::Ended(job) => job,
-                Left::Interrupted(job) => return Ok(goes_on(&job)),
+                Left::Interrupted(job) => return Ok(goes_on(&self.remote, &job)),
             },
         };
         match self.json {
@@ -311,9 +326,13 @@ fn post(remote: &Remote, path: &str, body: &serde_json::Value) -> Result<Bytes, 
     ask(remote, call.with(JSON, body.to_string()))
 }
 
-/// What the gateway refuses, it says why; that is no reason to look for it elsewhere.
 fn ask(remote: &Remote, call: Call) -> Result<Bytes, Failure> {
-    remote.call(call).map_err(|no| match no {
+    answered(remote, remote.call(call))
+}
+
+/// What the gateway refuses, it says why; that is no reason to look for it elsewhere.
+fn answered(remote: &Remote, answer: Result<Bytes, No>) -> Result<Bytes, Failure> {
+    answer.map_err(|no| match no {
         No::Refused(status, words)
             if status.is_client_error() && status != StatusCode::UNAUTHORIZED =>
         {
@@ -327,14 +346,19 @@ fn read<T: for<'de> Deserialize<'de>>(body: &[u8]) -> Result<T, Failure> {
     serde_json::from_slice(body).map_err(|error| Failure::new(Exit::Unreachable, error))
 }
 
-fn confirmed(job: &Job) -> bool {
+/// Asks. A thread reads the answer, so that nobody who has left is waited for.
+async fn confirmed(job: &Job) -> bool {
     let events = output::thousands(job.counted.matching_events);
     let queue = job.wanted.target();
     eprint!("Put {events} events into queue {queue} again? [y/N] ");
     let _ = std::io::stderr().flush();
-    let mut answer = String::new();
-    let read = std::io::stdin().read_line(&mut answer);
-    read.is_ok() && matches!(answer.trim(), "y" | "Y" | "yes")
+    let (to, answer) = oneshot::channel();
+    std::thread::spawn(move || {
+        let mut line = String::new();
+        let read = std::io::stdin().read_line(&mut line);
+        let _ = to.send(read.is_ok() && matches!(line.trim(), "y" | "Y" | "yes"));
+    });
+    answer.await.unwrap_or(false)
 }
 
 fn print_json(job: &Job) {
@@ -344,21 +368,27 @@ fn print_json(job: &Job) {
 
 /// What is asked for from here only counts at first, so what was left while it counted is
 /// not sent by itself.
-fn goes_on(job: &Job) -> Exit {
+fn goes_on(remote: &Remote, job: &Job) -> Exit {
     let id = job.id;
+    let next = |what: &str| remote.command(&format!("replay {what}"));
     let what = match job.wanted.dry_run {
         true => format!(
             "replay {id} only counts at the gateway, and sends nothing by itself\n\
-             to send what it counted: stashgate replay resume {id}"
+             to send what it counted: {}",
+            next(&format!("resume {id}"))
         ),
         false => format!("replay {id} goes on at the gateway"),
     };
     eprintln!(
         "{what}\n\
-         to look on: stashgate replay status {id} --follow\n\
-         to stop it: stashgate replay cancel {id}"
+         to look on: {}\n\
+         to stop it for a while: {}\n\
+         to stop it for good: {}",
+        next(&format!("status {id} --follow")),
+        next(&format!("pause {id}")),
+        next(&format!("cancel {id}"))
     );
-    Exit::No
+    Exit::Interrupted
 }
 
 /// Whether all that was counted is in the queue.

@@ -1,21 +1,26 @@
 //! Looks on while the gateway works: a bar on a terminal, nothing elsewhere.
 
-use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressStyle};
+use hyper::Method;
+use indicatif::ProgressBar;
 
-use crate::cli::http::Remote;
+use super::PATH;
+use crate::cli::bar;
+use crate::cli::http::{Call, Remote};
+use crate::cli::interrupt::Interrupt;
 use crate::cli::output::{span, thousands};
 use crate::cli::{Exit, Failure};
 use crate::log::escape;
 use crate::replay::{Job, State};
-use crate::shutdown::Signals;
 
 /// How often the gateway is asked.
 const EVERY: Duration = Duration::from_millis(300);
 /// How long a gateway may take to come back: a replay outlives its restart.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The bar of one that does not send.
+const COUNTING: &str = "replay {prefix} {spinner} {wide_msg}";
 
 /// How the looking on ended.
 pub(super) enum Left {
@@ -26,68 +31,80 @@ pub(super) enum Left {
 }
 
 /// Looks on until nothing more happens with `job`, or Ctrl-C.
-pub(super) fn watch(remote: &Remote, mut job: Job, quietly: bool) -> Result<Left, Failure> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| Failure::new(Exit::No, error))?;
-    let listening = runtime.block_on(async { Signals::listen() });
-    let mut signals = listening.map_err(|error| Failure::new(Exit::No, error))?;
-    let bar = (!quietly && std::io::stderr().is_terminal()).then(bar);
+pub(super) fn watch(
+    remote: &Remote,
+    interrupt: &mut Interrupt,
+    mut job: Job,
+    quietly: bool,
+) -> Result<Left, Failure> {
+    let shown = Shown::new(quietly);
     let mut answered = Instant::now();
     while !job.state.rests() {
-        if let Some(bar) = &bar {
-            show(bar, &job);
-        }
-        if runtime.block_on(interrupted(&mut signals)) {
-            clear(bar);
+        shown.show(&job);
+        let path = format!("{PATH}/{}", job.id);
+        let asked = async {
+            tokio::time::sleep(EVERY).await;
+            remote.answer(Call::new(Method::GET, path)).await
+        };
+        let Some(answer) = interrupt.until(asked) else {
             return Ok(Left::Interrupted(job));
-        }
-        match super::get(remote, &format!("/{}", job.id)) {
+        };
+        match super::answered(remote, answer) {
             Ok(body) => {
                 job = super::read(&body)?;
                 answered = Instant::now();
             }
             Err(failure) if failure.exit == Exit::Unreachable && answered.elapsed() < PATIENCE => {
-                if let Some(bar) = &bar {
-                    bar.set_message("the gateway does not answer; waiting for it");
-                }
+                shown.say("the gateway does not answer; waiting for it");
             }
-            Err(failure) => {
-                clear(bar);
-                return Err(failure);
-            }
+            Err(failure) => return Err(failure),
         }
     }
-    clear(bar);
     Ok(Left::Ended(job))
 }
 
-/// Waits until it is time to ask again. Whether Ctrl-C came first.
-async fn interrupted(signals: &mut Signals) -> bool {
-    tokio::time::timeout(EVERY, signals.next()).await.is_ok()
+/// A bar on a terminal. Nothing of it stays, however the looking on ends.
+struct Shown(Option<ProgressBar>);
+
+impl Shown {
+    fn new(quietly: bool) -> Self {
+        Self(
+            (!quietly)
+                .then(|| bar::on_terminal(ProgressBar::new(0)))
+                .flatten(),
+        )
+    }
+
+    fn show(&self, job: &Job) {
+        if let Some(bar) = &self.0 {
+            show(bar, job);
+        }
+    }
+
+    fn say(&self, words: &'static str) {
+        if let Some(bar) = &self.0 {
+            bar.set_message(words);
+        }
+    }
 }
 
-fn bar() -> ProgressBar {
-    ProgressBar::new(0).with_style(ProgressStyle::default_bar())
-}
-
-fn clear(bar: Option<ProgressBar>) {
-    if let Some(bar) = bar {
-        bar.finish_and_clear();
+impl Drop for Shown {
+    fn drop(&mut self) {
+        if let Some(bar) = &self.0 {
+            bar.finish_and_clear();
+        }
     }
 }
 
 fn show(bar: &ProgressBar, job: &Job) {
     let known = job.state == State::Running;
-    let template = match known {
-        true => "replay {prefix} {bar:30} {percent}% {msg}",
-        false => "replay {prefix} {spinner} {msg}",
-    };
-    // The templates are constant; a wrong one would show the default.
-    if let Ok(style) = ProgressStyle::with_template(template) {
-        bar.set_style(style);
-    }
+    bar.set_style(match known {
+        true => bar::style(
+            "replay {prefix} {bar:30} {percent}% {wide_msg}",
+            "replay {prefix} {percent}% {wide_msg}",
+        ),
+        false => bar::style(COUNTING, COUNTING),
+    });
     bar.set_prefix(job.id.to_string());
     bar.set_length(job.counted.events);
     bar.set_position(if known { job.sent.read_events } else { 0 });

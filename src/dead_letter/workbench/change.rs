@@ -3,8 +3,8 @@
 use bytes::Bytes;
 use serde_json::value::RawValue;
 
-use super::walk::Walk;
-use super::{Failure, Question, Report, Sample, WorkError, Workbench, not_run};
+use super::walk::{Found, Walk};
+use super::{Failure, Question, Report, Sample, WorkError, Workbench, not_run, unknown};
 use crate::dead_letter::store::{Fate, Handle, Letter, Order};
 use crate::jq::Rewritten;
 
@@ -19,7 +19,8 @@ impl Workbench {
         let expression = question.expression.as_deref();
         let expression = expression.ok_or_else(|| bad("a repair needs an expression"))?;
         self.jq.check(expression).await?;
-        let (mut report, letters) = self.chunk(question).await?;
+        let found = self.chunk(question).await?;
+        let (mut report, letters) = (Report::of(&found), found.letters);
         let events = letters.iter().map(|letter| {
             let event = letter.letter.event.clone();
             let original = letter.original.clone().unwrap_or_else(|| event.clone());
@@ -41,7 +42,7 @@ impl Workbench {
             }
         }
         report.done = match question.apply {
-            true => self.store.rewrite(repaired).await?,
+            true => self.store.rewrite(repaired).await.map_err(unknown)?,
             false => repaired.len() as u64,
         };
         Ok(report)
@@ -49,10 +50,11 @@ impl Workbench {
 
     /// Throws a chunk of letters away, or counts them.
     pub async fn discard(&self, question: &Question) -> Result<Report, WorkError> {
-        let (mut report, letters) = self.chunk(question).await?;
-        let handles: Vec<_> = letters.iter().map(Letter::handle).collect();
+        let found = self.chunk(question).await?;
+        let mut report = Report::of(&found);
+        let handles: Vec<_> = found.letters.iter().map(Letter::handle).collect();
         report.done = match question.apply {
-            true => self.store.settle(&handles, Fate::Discarded).await?,
+            true => self.settle(&handles, Fate::Discarded).await?,
             false => handles.len() as u64,
         };
         Ok(report)
@@ -60,29 +62,23 @@ impl Workbench {
 
     /// Takes letters out that are in a file now; how many there were.
     pub async fn take(&self, handles: &[Handle]) -> Result<u64, WorkError> {
-        Ok(self.store.settle(handles, Fate::SentElsewhere).await?)
+        self.settle(handles, Fate::SentElsewhere).await
     }
 
-    /// The letters of a chunk, and the report so far.
-    pub(super) async fn chunk(
-        &self,
-        question: &Question,
-    ) -> Result<(Report, Vec<Letter>), WorkError> {
-        let found = self.walk(Walk {
+    pub(super) async fn settle(&self, handles: &[Handle], fate: Fate) -> Result<u64, WorkError> {
+        self.store.settle(handles, fate).await.map_err(unknown)
+    }
+
+    /// The letters of a chunk.
+    pub(super) async fn chunk(&self, question: &Question) -> Result<Found, WorkError> {
+        self.walk(Walk {
             filter: &question.filter,
             after: question.after,
             examine: question.limit.unwrap_or(usize::MAX),
             find: usize::MAX,
             order: Order::OldestFirst,
-        });
-        let found = found.await?;
-        let report = Report {
-            examined: found.examined,
-            matched: found.letters.len() as u64,
-            next: found.next,
-            ..Report::default()
-        };
-        Ok((report, found.letters))
+        })
+        .await
     }
 }
 
@@ -91,6 +87,16 @@ pub(super) fn bad(what: &str) -> WorkError {
 }
 
 impl Report {
+    /// Of what was found, and nothing done with it yet.
+    fn of(found: &Found) -> Self {
+        Self {
+            examined: found.examined.len() as u64,
+            matched: found.letters.len() as u64,
+            next: found.next,
+            ..Self::default()
+        }
+    }
+
     /// Notes a letter with which it could not be done.
     pub(super) fn failed(&mut self, letter: &Letter, why: String) {
         self.failed += 1;

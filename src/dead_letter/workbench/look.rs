@@ -45,7 +45,7 @@ impl Workbench {
         let letters = found.letters.iter();
         Ok(Page {
             letters: letters.map(|letter| self.summary(letter)).collect(),
-            examined: found.examined,
+            examined: found.examined.len() as u64,
             next: found.next,
         })
     }

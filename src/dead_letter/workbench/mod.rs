@@ -55,15 +55,18 @@ pub struct Settings {
     pub queues: Vec<QueueName>,
 }
 
-/// Why nothing was done.
+/// Why nothing was done, or not all.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum WorkError {
-    /// What was asked for makes no sense.
+    /// What was asked for makes no sense. Nothing was done.
     #[error("{0}")]
     Bad(String),
-    /// It cannot be done now.
+    /// It cannot be done now. Nothing was done.
     #[error("{0}")]
     Unavailable(String),
+    /// The store did not answer to a change: it may be done.
+    #[error("{0}")]
+    Unknown(String),
 }
 
 impl Workbench {
@@ -86,6 +89,11 @@ impl From<StoreError> for WorkError {
     fn from(error: StoreError) -> Self {
         Self::Unavailable(error.to_string())
     }
+}
+
+/// Why nobody knows whether letters were changed.
+fn unknown(error: StoreError) -> WorkError {
+    WorkError::Unknown(error.to_string())
 }
 
 /// Why an expression was not run over `letters`.

@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::change::bad;
 use super::walk::Walk;
-use super::{Cursor, Filter, Report, WorkError, Workbench};
+use super::{Cursor, Filter, Report, WorkError, Workbench, unknown};
 use crate::dead_letter::letter;
 use crate::dead_letter::store::{Filed, Handle, Letter, Order};
 
@@ -40,7 +40,7 @@ impl Workbench {
         Ok(Export {
             lines: letter::write_stored(&found.letters),
             handles: found.letters.iter().map(Letter::handle).collect(),
-            examined: found.examined,
+            examined: found.examined.len() as u64,
             next: found.next,
         })
     }
@@ -58,7 +58,7 @@ impl Workbench {
         }
         let examined = letters.len() as u64;
         let kept = letters.clone();
-        let outcomes = self.store.restore(letters).await?;
+        let outcomes = self.store.restore(letters).await.map_err(unknown)?;
         let mut report = Report {
             examined,
             matched: examined,

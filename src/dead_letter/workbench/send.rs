@@ -4,13 +4,14 @@
 //! An event is durable in its queue before its letter is settled. A crash in between
 //! sends it twice, which is harmless: both have the same id.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::change::bad;
-use super::{Question, Report, Settings, WorkError, Workbench};
+use super::walk::Found;
+use super::{Cursor, Question, Report, Settings, WorkError, Workbench};
 use crate::batch::{Batch, BatchId, Origin, QueueName, Timestamps, UnixMillis};
 use crate::dead_letter::store::{Fate, Handle, Letter};
 use crate::event::{Marks, returned};
@@ -27,20 +28,81 @@ struct Outgoing {
     dated: u32,
 }
 
+/// Batches by where they go.
+type Batches = BTreeMap<(QueueName, Fate), Vec<Outgoing>>;
+
+/// Letters of a chunk.
+#[derive(Debug, Default)]
+struct Sorted<'l> {
+    outgoing: Batches,
+    parked: Vec<&'l Letter>,
+    /// Those that cannot be sent, and why not.
+    failed: Vec<(&'l Letter, String)>,
+}
+
+/// What became of the letters that were to be sent.
+#[derive(Debug, Default)]
+struct Sent {
+    /// Letters that were settled.
+    done: u64,
+    /// The numbers of those that are in their queues.
+    sent: BTreeSet<u64>,
+    /// The numbers of those that no queue took.
+    unsent: BTreeSet<u64>,
+    /// Why not.
+    why: Option<WorkError>,
+}
+
 impl Workbench {
     /// Returns a chunk of letters, or counts them. Parked ones stay, unless the filter
     /// asks for them or for one by its name.
+    ///
+    /// What a queue does not take ends the chunk before its first letter: the report says
+    /// what was done, and the next call begins there. Where nothing could be done, it is an
+    /// error.
     pub async fn return_(&self, question: &Question) -> Result<Report, WorkError> {
-        let settings = &self.settings;
         if let Some(to) = &question.to_queue {
-            known(settings, to)?;
+            known(&self.settings, to)?;
         }
-        let (mut report, letters) = self.chunk(question).await?;
+        let found = self.chunk(question).await?;
+        let Sorted {
+            outgoing,
+            parked,
+            failed,
+        } = self.sorted(question, &found.letters);
+        let sent = match question.apply {
+            true => self.send_all(outgoing).await?,
+            false => Sent::imagined(&outgoing),
+        };
+        let rest = sent.unsent.first().copied();
+        // What lies behind a letter that was not sent is looked at again.
+        let is_through =
+            |number: &u64| rest.is_none_or(|rest| *number < rest) || sent.sent.contains(number);
+        let through = |letter: &&Letter| is_through(&letter.number);
+        let mut report = Report {
+            examined: found.examined.iter().filter(|n| is_through(n)).count() as u64,
+            matched: found.letters.iter().filter(through).count() as u64,
+            done: sent.done,
+            parked: parked.into_iter().filter(through).count() as u64,
+            next: match rest {
+                Some(rest) => Some(found.before(rest)),
+                None => found.next,
+            },
+            ..Report::default()
+        };
+        let failed = failed.into_iter().filter(|(letter, _)| through(letter));
+        failed.for_each(|(letter, why)| report.failed(letter, why));
+        Ok(report)
+    }
+
+    /// Which letters go where, and which stay.
+    fn sorted<'l>(&self, question: &Question, letters: &'l [Letter]) -> Sorted<'l> {
+        let settings = &self.settings;
         let asked = question.filter.parked == Some(true) || question.filter.id.is_some();
-        let mut outgoing = BTreeMap::<(QueueName, Fate), Vec<Outgoing>>::new();
-        for letter in &letters {
+        let mut sorted = Sorted::default();
+        for letter in letters {
             if self.is_parked(letter) && !asked {
-                report.parked += 1;
+                sorted.parked.push(letter);
                 continue;
             }
             let own = &letter.letter.queue;
@@ -50,25 +112,44 @@ impl Workbench {
                 false => Fate::SentElsewhere,
             };
             match known(settings, to).and_then(|()| line(letter, settings)) {
-                Err(WorkError::Bad(why) | WorkError::Unavailable(why)) => {
-                    report.failed(letter, why);
-                }
+                Err(why) => sorted.failed.push((letter, why.to_string())),
                 Ok((line, dated)) => {
-                    let batches = outgoing.entry((to.clone(), fate)).or_default();
+                    let batches = sorted.outgoing.entry((to.clone(), fate)).or_default();
                     room(batches, line.len(), settings).put(letter, &line, dated);
-                    report.done += 1;
                 }
             }
         }
-        if question.apply {
-            report.done = 0;
-            for ((queue, fate), batches) in outgoing {
-                for batch in batches {
-                    report.done += self.send(&queue, fate, batch).await?;
+        sorted
+    }
+
+    /// Sends batch after batch; a queue that does not take one holds up no other. An error
+    /// if nothing was sent, or nobody knows what.
+    async fn send_all(&self, outgoing: Batches) -> Result<Sent, WorkError> {
+        let mut sent = Sent::default();
+        for ((queue, fate), batches) in outgoing {
+            let mut is_open = true;
+            for batch in batches {
+                let numbers = batch.handles.iter().map(|handle| handle.number);
+                let numbers: Vec<_> = numbers.collect();
+                if is_open {
+                    match self.send(&queue, fate, batch).await {
+                        Ok(settled) => {
+                            sent.done += settled;
+                            sent.sent.extend(numbers);
+                            continue;
+                        }
+                        Err(why @ WorkError::Unknown(_)) => return Err(why),
+                        Err(why) => sent.why = Some(why),
+                    }
                 }
+                is_open = false;
+                sent.unsent.extend(numbers);
             }
         }
-        Ok(report)
+        match sent.why.take() {
+            Some(why) if sent.sent.is_empty() => Err(why),
+            _ => Ok(sent),
+        }
     }
 
     /// Appends a batch, then settles its letters; how many there were.
@@ -96,7 +177,30 @@ impl Workbench {
             origin: Origin::Returned,
         };
         permit.append(batch).await.map_err(not_sent)?;
-        Ok(self.store.settle(&outgoing.handles, fate).await?)
+        self.settle(&outgoing.handles, fate).await
+    }
+}
+
+impl Sent {
+    /// What would become of them.
+    fn imagined(outgoing: &Batches) -> Self {
+        let batches = outgoing.values().flatten();
+        Self {
+            done: batches.map(|batch| batch.handles.len() as u64).sum(),
+            ..Self::default()
+        }
+    }
+}
+
+impl Found {
+    /// Where to go on so that the letter with this number comes next.
+    fn before(&self, number: u64) -> Cursor {
+        // All there were have been looked at if there is no next.
+        let end = self.examined.iter().max().copied().unwrap_or(number);
+        Cursor {
+            last: number.saturating_sub(1),
+            bound: self.next.map_or(end, |next| next.bound),
+        }
     }
 }
 

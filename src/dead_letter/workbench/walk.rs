@@ -22,7 +22,8 @@ const FOUND_BYTES: usize = 8 << 20;
 #[derive(Debug, Default)]
 pub(super) struct Found {
     pub(super) letters: Vec<Letter>,
-    pub(super) examined: u64,
+    /// The numbers of all that were looked at.
+    pub(super) examined: Vec<u64>,
     pub(super) next: Option<Cursor>,
 }
 
@@ -60,7 +61,7 @@ impl Workbench {
             let Some(&last) = read.last() else {
                 return Ok(found);
             };
-            found.examined += letters.len() as u64;
+            found.examined.extend(letters.iter().map(|l| l.number));
             let letters = self.sift(walk.filter, letters).await?;
             bytes += letters.iter().map(bytes_of).sum::<usize>();
             found.letters.extend(letters);
@@ -140,7 +141,7 @@ impl Workbench {
         };
         let letters: Vec<_> = letters.filter(fits).collect();
         Ok(Found {
-            examined: letters.len() as u64,
+            examined: letters.iter().map(|l| l.number).collect(),
             letters: self.sift(filter, letters).await?,
             next: None,
         })
