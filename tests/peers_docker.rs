@@ -108,6 +108,41 @@ fn only_those_that_talk_to_each_other_share_a_network() {
     }
 }
 
+/// Logstash and Kibana want an Elasticsearch of their own version.
+#[test]
+#[ignore = "needs Go: make peers"]
+fn what_belongs_together_has_one_version() {
+    let Some(project) = project() else {
+        return;
+    };
+    let images = services(project).filter_map(|(_, service)| service["image"].as_str());
+    let tags = images.filter_map(|image| {
+        let name = image.strip_prefix("docker.elastic.co/")?;
+        Some(name.rsplit_once(':').expect("a tag").1)
+    });
+    let mut tags: Vec<&str> = tags.collect();
+    assert_eq!(tags.len(), 3);
+    tags.dedup();
+    assert_eq!(tags.len(), 1, "{tags:?}");
+}
+
+/// Compose copies a secret from the environment into the container, which it cannot
+/// where the root is read-only.
+#[test]
+#[ignore = "needs Go: make peers"]
+fn what_gets_a_secret_as_a_file_has_a_root_to_write_to() {
+    let Some(project) = project() else {
+        return;
+    };
+    let with_secrets = services(project).filter(|(_, service)| service["secrets"].is_array());
+    let mut count = 0;
+    for (name, service) in with_secrets {
+        assert_ne!(service["read_only"], true, "{name}");
+        count += 1;
+    }
+    assert_eq!(count, 1, "prometheus");
+}
+
 #[test]
 #[ignore = "needs hadolint: make peers"]
 fn hadolint_has_nothing_to_say() {

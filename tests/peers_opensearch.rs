@@ -8,6 +8,8 @@ mod gateway;
 mod http;
 #[path = "support/indexer.rs"]
 mod indexer;
+#[path = "support/mappings.rs"]
+mod mappings;
 #[path = "support/opensearch.rs"]
 mod opensearch;
 #[path = "support/peer.rs"]
@@ -17,29 +19,9 @@ mod ruby;
 
 use gateway::{Setup, eventually};
 use indexer::Indexer;
+use mappings::DAY;
 use opensearch::{OpenSearch, each_below};
-use serde_json::{Value, json};
-
-/// The index of the day on which the events were.
-const DAY: &str = "logstash-2026.11.20";
-
-fn recorded(version: &str) -> Vec<Value> {
-    let folder = format!("{}/tests/fixtures/refusals", env!("CARGO_MANIFEST_DIR"));
-    let text = std::fs::read_to_string(format!("{folder}/opensearch-{version}.json"));
-    let file: Value = serde_json::from_str(&text.expect("the file is there")).expect("JSON");
-    file["refusals"].as_array().expect("refusals").clone()
-}
-
-/// Not the cases whose request is another one, whose index is more than mappings, or
-/// whose number is none that a test in Rust could send.
-fn is_plain(refusal: &Value) -> bool {
-    refusal["index"].is_object()
-        && refusal["event"].is_object()
-        && refusal["before"].is_null()
-        && refusal["item"]["index"]["_index"] == DAY
-        && refusal["case"] != "pipeline_missing"
-        && refusal["case"] != "long_out_of_range"
-}
+use serde_json::json;
 
 /// The samples that the parser of reasons is tested with are no invention.
 #[tokio::test]
@@ -48,30 +30,8 @@ async fn opensearch_refuses_as_it_is_on_record() {
     let Some(opensearch) = OpenSearch::start().await else {
         return;
     };
-    let engine = opensearch.engine();
-    let plain: Vec<Value> = recorded(opensearch.version)
-        .into_iter()
-        .filter(is_plain)
-        .collect();
-    assert!(plain.len() > 20, "{}", plain.len());
-    for refusal in plain {
-        let path = format!("/{DAY}");
-        engine.call("DELETE", &path, &Value::Null).await;
-        engine.call("PUT", &path, &refusal["index"]).await;
-        let told = &refusal["item"]["index"];
-        let action = json!({"index": {"_index": DAY, "_id": told["_id"]}});
-        let (status, answer) = engine
-            .bulk(format!("{action}\n{}\n", refusal["event"]))
-            .await;
-        assert_eq!(status, 200, "{answer}");
-        let said = &answer["items"][0]["index"];
-        assert_eq!(said["status"], told["status"], "{}", refusal["case"]);
-        // Their causes tell columns, which depend on the blanks in a request.
-        for member in ["type", "reason"] {
-            let (said, told) = (&said["error"][member], &told["error"][member]);
-            assert_eq!(said, told, "{}", refusal["case"]);
-        }
-    }
+    let file = format!("opensearch-{}", opensearch.version);
+    mappings::refuses_as_on_record(opensearch.engine(), &file).await;
 }
 
 /// The stand-in for Logstash is one: each event that the gateway forwards is a
@@ -142,43 +102,5 @@ async fn the_template_takes_what_has_no_name_and_refuses_what_has_another_type()
     let Some(opensearch) = OpenSearch::start().await else {
         return;
     };
-    let engine = opensearch.engine();
-    engine.templates().await;
-    let index = |index: &'static str, mut event: Value| async move {
-        event["@timestamp"] = json!("2026-11-20T10:00:00Z");
-        let action = json!({"index": {"_index": format!("{index}-2026.11.20")}});
-        let (_, answer) = engine.bulk(format!("{action}\n{event}\n")).await;
-        answer["items"][0]["index"].clone()
-    };
-    for event in [
-        json!({"unnamed": 1}),
-        json!({"unnamed": "one"}),
-        json!({"unnamed": {"deep": [1, "one"]}}),
-        json!({"labels": {"any": 1}}),
-        json!({"labels": {"any": "one"}}),
-        json!({"labels": {"any": 1.5, "other": true}}),
-        json!({"labels": {"any": false, "other": "2026-11-20"}}),
-        json!({"labels": {"other": "no date"}}),
-        json!({"user": {"id": 17}}),
-        json!({"user": {"id": "anna"}}),
-    ] {
-        let answer = index("logstash", event.clone()).await;
-        assert_eq!(answer["status"], 201, "{event}: {answer}");
-    }
-    for event in [
-        json!({"event": {"duration": "fast"}}),
-        json!({"host": "web-1"}),
-        json!({"user": {"id": {"number": 17}}}),
-        json!({"labels": {"any": {"deep": 1}}}),
-    ] {
-        let answer = index("logstash", event.clone()).await;
-        assert_eq!(answer["status"], 400, "{event}: {answer}");
-        let answer = index("conflicts", event.clone()).await;
-        assert_eq!(answer["status"], 201, "{event}: {answer}");
-    }
-    let answer = engine
-        .call("GET", "/logstash-*/_mapping/field/unnamed*", &Value::Null)
-        .await;
-    let mapped = &answer["logstash-2026.11.20"]["mappings"];
-    assert_eq!(mapped, &json!({}), "no field came by itself");
+    mappings::are_as_the_page_says(opensearch.engine()).await;
 }

@@ -19,7 +19,7 @@ mod stack;
 
 use std::collections::BTreeSet;
 use std::net::{SocketAddr, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -84,9 +84,7 @@ impl Prometheus {
 
     /// `GET path`: what it answers under `data`.
     fn api(&self, path: &str) -> Value {
-        // By HTTP/1.0: else long answers come in chunks.
-        let head = format!("GET {path} HTTP/1.0\r\nHost: {}", self.address);
-        let answer = ask(self.address, &head, "");
+        let answer = get(self.address, path);
         let body: Value = serde_json::from_str(&answer.body).unwrap_or_default();
         assert_eq!(body["status"], "success", "{path}: {}", answer.body);
         body["data"].clone()
@@ -224,4 +222,18 @@ async fn promtool_has_nothing_to_say_about_the_metrics() {
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{said}");
     assert_eq!(said, "");
+}
+
+/// `tests/peers/prometheus/alerts.yml` plays to the alerts what they are for.
+#[test]
+#[ignore = "needs prometheus: make peers"]
+fn each_alert_is_raised_by_what_it_is_for_and_by_nothing_else() {
+    if !is_installed() {
+        return;
+    }
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
+    promtool(
+        &["test", "rules"],
+        folder.join("tests/peers/prometheus/alerts.yml"),
+    );
 }

@@ -36,11 +36,30 @@ pub(crate) fn try_ask(address: SocketAddr, head: &str, body: &str) -> io::Result
         .split_once("\r\n\r\n")
         .ok_or(ErrorKind::UnexpectedEof)?;
     let status = head.split(' ').nth(1).and_then(|code| code.parse().ok());
+    let chunked = head.to_ascii_lowercase().contains("encoding: chunked");
+    let body = match chunked {
+        true => joined(body).ok_or(ErrorKind::UnexpectedEof)?,
+        false => body.to_owned(),
+    };
     Ok(Answer {
         status: status.ok_or(ErrorKind::InvalidData)?,
         head: head.to_owned(),
-        body: body.to_owned(),
+        body,
     })
+}
+
+/// What comes in chunks, up to the last, which is empty.
+fn joined(mut chunks: &str) -> Option<String> {
+    let mut whole = String::new();
+    loop {
+        let (length, rest) = chunks.split_once("\r\n")?;
+        let length = usize::from_str_radix(length, 16).ok()?;
+        if length == 0 {
+            return Some(whole);
+        }
+        whole.push_str(rest.get(..length)?);
+        chunks = rest.get(length..)?.strip_prefix("\r\n")?;
+    }
 }
 
 /// `GET path` from this machine.

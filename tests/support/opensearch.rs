@@ -21,10 +21,10 @@ use super::peer::{installs, limited, workshop};
 static ONE: Mutex<()> = Mutex::const_new(());
 
 /// `nobody`: OpenSearch refuses to run as root.
-const NOBODY: u32 = 65534;
+pub(crate) const NOBODY: u32 = 65534;
 
 /// Longest start on a busy machine.
-const START: Duration = Duration::from_secs(180);
+pub(crate) const START: Duration = Duration::from_secs(180);
 
 pub(crate) struct OpenSearch {
     child: Child,
@@ -39,12 +39,12 @@ impl OpenSearch {
     /// `None`, with a message: it cannot be had here, the test is skipped.
     pub(crate) async fn start() -> Option<Self> {
         let one = ONE.lock().await;
-        let (java, release) = java()?;
+        let (java, release) = java(17)?;
         // 3 needs Java 21; 2 still calls the security manager, which 24 has no more.
         let version = if release >= 21 { "3.3.1" } else { "2.19.1" };
         let folder = tempfile::tempdir().expect("a folder");
         let home = folder.path().join("home");
-        copy(&distribution(version)?, &home);
+        copy(&distribution("opensearch", version)?, &home);
         let address = free();
         configure(folder.path(), address);
         let child = command(&java, folder.path(), version)
@@ -104,6 +104,10 @@ impl Drop for OpenSearch {
 pub(crate) struct Engine(SocketAddr);
 
 impl Engine {
+    pub(crate) fn at(address: SocketAddr) -> Self {
+        Self(address)
+    }
+
     /// One request, with a JSON body unless that is null; the answer, whatever it says.
     pub(crate) async fn call(self, method: &'static str, path: &str, body: &Value) -> Value {
         let body = match body {
@@ -182,8 +186,9 @@ pub(crate) fn each_below(n: u64) -> [f64; 3] {
     [n as f64, sum as f64, squares as f64]
 }
 
-/// The newest Java here, and its release. `None`, with a message: there is none.
-fn java() -> Option<(PathBuf, u32)> {
+/// The newest Java here, and its release. `None`, with a message: there is none, or it
+/// is older than `least`.
+pub(crate) fn java(least: u32) -> Option<(PathBuf, u32)> {
     let homes = fs::read_dir("/usr/lib/jvm").into_iter().flatten().flatten();
     let mut programs: Vec<PathBuf> = homes.map(|home| home.path().join("bin/java")).collect();
     programs.extend(std::env::var_os("JAVA_HOME").map(|home| Path::new(&home).join("bin/java")));
@@ -193,9 +198,9 @@ fn java() -> Option<(PathBuf, u32)> {
         Some((program, release))
     });
     let newest = found.max_by_key(|(_, release)| *release);
-    let newest = newest.filter(|(_, release)| *release >= 17);
+    let newest = newest.filter(|(_, release)| *release >= least);
     if newest.is_none() {
-        eprintln!("skipped: OpenSearch cannot be had here: no Java 17 or newer");
+        eprintln!("skipped: there is no Java {least} or newer");
     }
     newest
 }
@@ -208,24 +213,23 @@ fn release(program: &Path) -> Option<u32> {
     version.split(['.', '"', '-']).next()?.parse().ok()
 }
 
-/// The folder of the distribution, which Maven brings. `None`, with a message: it
-/// cannot be had.
-fn distribution(version: &str) -> Option<PathBuf> {
-    let folder = workshop("opensearch").join(version);
+/// The folder of the distribution of `opensearch` or `elasticsearch`, which Maven
+/// brings. `None`, with a message: it cannot be had.
+pub(crate) fn distribution(product: &str, version: &str) -> Option<PathBuf> {
+    let folder = workshop(product).join(version);
     if !folder.exists() {
-        let unpacked = workshop("opensearch").join(format!("{version}.{}", std::process::id()));
-        let artifact =
-            format!("org.opensearch.distribution.integ-test-zip:opensearch:{version}:zip");
+        let unpacked = workshop(product).join(format!("{version}.{}", std::process::id()));
+        let artifact = format!("org.{product}.distribution.integ-test-zip:{product}:{version}:zip");
         let mut maven = limited("mvn");
         maven.args(["-q", "-B", "dependency:unpack"]);
         maven.arg(format!("-Dartifact={artifact}"));
         maven.arg(format!("-DoutputDirectory={}", unpacked.display()));
         // Where it stands it leaves marks, and takes a pom.xml for the project's.
         fs::create_dir_all(&unpacked).expect("a folder");
-        if !installs("OpenSearch", maven.current_dir(&unpacked)) {
+        if !installs(product, maven.current_dir(&unpacked)) {
             return None;
         }
-        let inner = unpacked.join(format!("opensearch-{version}"));
+        let inner = unpacked.join(format!("{product}-{version}"));
         // Another test's process may have been quicker.
         let _ = fs::rename(inner, &folder);
         let _ = fs::remove_dir_all(unpacked);
@@ -234,7 +238,7 @@ fn distribution(version: &str) -> Option<PathBuf> {
 }
 
 /// Copies what runs: the user that it runs as may not reach `target/`.
-fn copy(distribution: &Path, home: &Path) {
+pub(crate) fn copy(distribution: &Path, home: &Path) {
     let copied = Command::new("cp")
         .arg("-r")
         .args([distribution, home])
@@ -265,6 +269,11 @@ fn configure(folder: &Path, address: SocketAddr) {
         folder = folder.display(),
     );
     fs::write(folder.join("conf/opensearch.yml"), settings).expect("written");
+    give_away(folder);
+}
+
+/// To the user that it runs as.
+pub(crate) fn give_away(folder: &Path) {
     if rustix::process::geteuid().is_root() {
         let owner = format!("{NOBODY}:{NOBODY}");
         let given = Command::new("chown")

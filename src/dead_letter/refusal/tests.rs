@@ -55,11 +55,12 @@ fn expected(case: &Value, version: &str) -> (Unindexable, Option<String>) {
 }
 
 #[test]
-fn the_answers_of_five_servers_are_understood() {
+fn the_answers_of_six_servers_are_understood() {
     for server in [
         "elasticsearch-7.17.9",
         "elasticsearch-8.17.0",
         "elasticsearch-9.2.0",
+        "elasticsearch-9.5.2",
         "opensearch-2.19.1",
         "opensearch-3.3.1",
     ] {
