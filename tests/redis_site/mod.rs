@@ -250,7 +250,7 @@ pub(crate) fn strange_keys(redis: &RedisServer) -> Vec<String> {
     let stays = |key: &String| {
         let expires = redis.ask::<i64>(&["TTL", key]) > 0;
         let kept = key.contains("}:appender:") || key.contains("}-");
-        let stays = ["}:ledger", "}:archive"]
+        let stays = ["}:ledger", "}:archive", "}:letters:books"]
             .iter()
             .any(|end| key.ends_with(end));
         key == "stashgate:queues" || stays || (kept && expires)
