@@ -3,6 +3,7 @@
 //! it, lives through the end of the outage and the drain, while clients go on sending.
 
 mod journal_support;
+mod outage_support;
 
 #[path = "support/gateway.rs"]
 mod gateway;
@@ -19,17 +20,15 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use gateway::{Setup, eventually, free};
-use http::get;
-use journal_support::{append, batch, open, options};
+use journal_support::{append, open, options};
 use load::{Books, Style, send_for_ever};
+use outage_support::*;
 use sink::Sink;
-use stashgate::batch::{Batch, BatchId, UnixMillis};
+use stashgate::batch::UnixMillis;
 use stashgate::spool::journal::Sync;
 
-const DAY: u64 = 24 * 3600;
 /// One batch every two seconds.
 const BATCHES: u64 = DAY / 2;
-const BATCH_EVENTS: u64 = 10;
 const EVENTS: u64 = BATCHES * BATCH_EVENTS;
 /// Half of the outage: what waits is older than what would be kept of the delivered.
 const RETENTION: u64 = 12 * 3600;
@@ -40,20 +39,6 @@ const SHORT: u64 = 4 << 10;
 /// A debug build on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(300);
 
-/// The `n`th batch of a day that ends now.
-fn of_the_day(n: u64, now: UnixMillis) -> Batch {
-    let text = "x".repeat(420);
-    let numbers = n * BATCH_EVENTS..(n + 1) * BATCH_EVENTS;
-    let lines = numbers.map(|seq| format!("{{\"seq\":{seq},\"text\":\"{text}\"}}\n"));
-    Batch {
-        id: BatchId::new(format!("day-{n}").as_bytes()).expect("valid"),
-        accepted_at: UnixMillis(now.0 - (BATCHES - n) * 2_000),
-        events: BATCH_EVENTS as u32,
-        payload: lines.collect::<String>().into(),
-        ..batch(n)
-    }
-}
-
 /// Leaves a day of waiting batches in the data folder.
 async fn make_a_day(setup: &Setup) {
     let mut options = options(&setup.data_dir());
@@ -61,8 +46,11 @@ async fn make_a_day(setup: &Setup) {
     options.segment_bytes = 8 << 20;
     let spool = open(&options);
     let now = UnixMillis::now();
+    let text = || "x".repeat(420);
     for n in 0..BATCHES {
-        append(&spool, of_the_day(n, now)).await.expect("appended");
+        let at = UnixMillis(now.0 - (BATCHES - n) * 2_000);
+        let batch = of_the_day(n, at, text);
+        append(&spool, batch).await.expect("appended");
     }
 }
 
@@ -76,10 +64,7 @@ struct Watch {
 
 impl Watch {
     fn look(&mut self) {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.pid)).expect("it runs");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-        let kib = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
-        self.most_resident_kib = self.most_resident_kib.max(kib.expect("a number"));
+        self.most_resident_kib = self.most_resident_kib.max(resident_kib(self.pid));
         // It is replaced by renaming, so it is always there.
         let cursor = fs::metadata(self.queue.join("cursor")).expect("a cursor");
         self.longest_cursor = self.longest_cursor.max(cursor.len());
@@ -92,15 +77,6 @@ impl Watch {
         segments.sort();
         segments
     }
-}
-
-/// The value of a metric of the queue.
-fn metric(setup: &Setup, name: &str) -> f64 {
-    let scrape = get(setup.admin, "/metrics").body;
-    let start = format!("{name}{{queue=\"logstash\"");
-    let line = scrape.lines().find(|line| line.starts_with(&start));
-    let value = line.and_then(|line| line.rsplit(' ').next()?.parse().ok());
-    value.unwrap_or_else(|| panic!("no {name} in\n{scrape}"))
 }
 
 #[tokio::test(flavor = "multi_thread")]
