@@ -24,9 +24,8 @@ pub(crate) fn refused(n: u64) -> Value {
     })
 }
 
-/// Has these events refused, and waits until their letters are in the store.
-pub(crate) async fn refuse(setup: &Setup, events: &[Value]) {
-    let before = held(setup);
+/// Has these events refused; they are kept.
+pub(crate) fn post(setup: &Setup, events: &[Value]) {
     for events in events.chunks(1000) {
         let body = Value::from(events).to_string();
         let head = format!(
@@ -36,6 +35,12 @@ pub(crate) async fn refuse(setup: &Setup, events: &[Value]) {
         let answer = ask(setup.http, &head, &body);
         assert_eq!(answer.status, 200, "{}", answer.body);
     }
+}
+
+/// Has these events refused, and waits until their letters are in the store.
+pub(crate) async fn refuse(setup: &Setup, events: &[Value]) {
+    let before = held(setup);
+    post(setup, events);
     let expected = before + events.len() as u64;
     eventually("filed", || held(setup) == expected).await;
 }

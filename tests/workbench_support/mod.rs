@@ -40,7 +40,7 @@ pub struct Bench {
     pub store: Store,
     pub spool: Spool,
     _folder: TempDir,
-    _server: Option<RedisServer>,
+    server: Option<RedisServer>,
 }
 
 fn journal(folder: &Path, bytes: u64) -> Spool {
@@ -101,6 +101,12 @@ pub enum Kind {
 
 const QUEUE_BYTES: u64 = 1 << 30;
 
+const OPTIONS: store::Options = store::Options {
+    max_bytes: 1 << 30,
+    retention_ms: 30 * 24 * 3600 * 1000,
+    min_free_bytes: 0,
+};
+
 impl Bench {
     pub async fn new(kind: Kind) -> Self {
         Self::with_spool_of(kind, QUEUE_BYTES).await
@@ -108,24 +114,40 @@ impl Bench {
 
     /// A bench whose queues take so many bytes.
     pub async fn with_spool_of(kind: Kind, bytes: u64) -> Self {
-        let options = store::Options {
-            max_bytes: 1 << 30,
-            retention_ms: 30 * 24 * 3600 * 1000,
-            min_free_bytes: 0,
-        };
         let folder = tempfile::tempdir().expect("a folder");
-        let (store, spool, server) = match kind {
+        match kind {
             Kind::Disk => {
-                let table = Table::open(&folder.path().join("letters.redb"), options);
+                let table = Table::open(&folder.path().join("letters.redb"), OPTIONS);
                 let spool = journal(folder.path(), bytes);
-                (Store::Table(table.expect("opens")), spool, None)
+                Self::of(Store::Table(table.expect("opens")), spool, folder, None)
             }
             Kind::Redis => {
                 let server = RedisServer::start();
                 let spool = redis(&server.url(), bytes).await;
-                (redis_store(&server.url(), options), spool, Some(server))
+                Self::of(
+                    redis_store(&server.url(), OPTIONS),
+                    spool,
+                    folder,
+                    Some(server),
+                )
             }
-        };
+        }
+    }
+
+    /// What a second gateway has over the same Redis.
+    pub async fn beside(&self) -> Self {
+        let url = self.server().url();
+        let spool = redis(&url, QUEUE_BYTES).await;
+        let folder = tempfile::tempdir().expect("a folder");
+        Self::of(redis_store(&url, OPTIONS), spool, folder, None)
+    }
+
+    /// Its own Redis.
+    pub fn server(&self) -> &RedisServer {
+        self.server.as_ref().expect("it stands on Redis")
+    }
+
+    fn of(store: Store, spool: Spool, folder: TempDir, server: Option<RedisServer>) -> Self {
         let settings = Settings {
             max_attempts: MAX_ATTEMPTS,
             limits: Limits {
@@ -140,7 +162,7 @@ impl Bench {
             store,
             spool,
             _folder: folder,
-            _server: server,
+            server,
         }
     }
 
