@@ -81,6 +81,15 @@ async fn what_one_gateway_settles_the_other_one_cannot() {
 }
 
 #[tokio::test]
+async fn whoever_never_had_a_letter_finds_nothing_of_them_in_redis() {
+    let server = RedisServer::start();
+    let store = store(&server.url());
+    assert_eq!(store.expire(10).await, Ok(Default::default()));
+    let left: Vec<String> = server.ask(&["KEYS", "*"]);
+    assert_eq!(left, [""; 0]);
+}
+
+#[tokio::test]
 async fn numbers_of_many_groups_come_in_order_and_none_is_missing() {
     let server = RedisServer::start();
     let store = store(&server.url());

@@ -3,6 +3,10 @@
 -- most letters, and most tombstones. Answers with how many letters went, whether there is
 -- more to go, how many stay because of a jump and until when, and by how much the numbers
 -- are ahead of the clock.
+if redis.call('EXISTS', books) == 0 then
+  -- There never was a letter: whoever has none finds nothing of ours in Redis.
+  return { glance(), { 0, 0, 0, 0, 0 } }
+end
 local retention, jump, pause = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
 local most, time = tonumber(ARGV[6]), now()
 
