@@ -46,10 +46,16 @@ pub enum Command {
 }
 
 impl Jobs {
+    /// Begins one. Where there are too many, the oldest that has counted and that nobody had
+    /// sent gives way: it waits for nothing, and can be asked for again.
     pub(super) fn add(&mut self, wanted: Wanted) -> Result<Job, Refused> {
         let open = self.entries.iter().filter(|e| !e.job.state.is_over());
         if open.count() >= MOST {
-            return Err(Refused::TooMany(MOST));
+            let mut jobs = self.entries.iter_mut().map(|entry| &mut entry.job);
+            let counted = jobs.find(|job| job.state == State::Counted);
+            let counted = counted.ok_or(Refused::TooMany(MOST))?;
+            counted.enter(State::Cancelled);
+            counted.reason = Some("there were too many that had only counted".into());
         }
         self.last += 1;
         let job = Job::new(self.last, wanted);
@@ -269,5 +275,23 @@ mod tests {
             jobs.add(wanted(false)).expect("added");
         }
         assert_eq!(jobs.add(wanted(false)), Err(Refused::TooMany(MOST)));
+    }
+
+    #[test]
+    fn what_only_counted_gives_way_when_there_are_too_many_the_oldest_first() {
+        let mut jobs = Jobs::default();
+        for id in 1..=MOST as u64 {
+            jobs.add(wanted(true)).expect("added");
+            if id != 1 {
+                let job = &mut jobs.get_mut(id).expect("there").job;
+                job.enter(State::Counted);
+            }
+        }
+        let next = jobs.add(wanted(true)).expect("one gives way");
+        let state = |jobs: &Jobs, id| jobs.get(id).map(|job| job.state);
+        assert_eq!(state(&jobs, 1), Some(State::Waiting), "it has not counted");
+        assert_eq!(state(&jobs, 2), Some(State::Cancelled));
+        assert_eq!(state(&jobs, 3), Some(State::Counted));
+        assert_eq!(state(&jobs, next.id), Some(State::Waiting));
     }
 }
