@@ -371,6 +371,7 @@ async fn compare(store: &Store, model: &mut Model) {
             queue: Some(group.key.queue.clone()),
             reason: Some(group.key.reason),
             field: group.key.field.clone(),
+            ..Selection::default()
         };
         let mut newest = numbers(store, &selection, Order::NewestFirst).await;
         newest.reverse();

@@ -6,7 +6,7 @@ mod workbench_support;
 
 use serde_json::{Value, json};
 use stashgate::batch::UnixMillis;
-use stashgate::dead_letter::store::Filed;
+use stashgate::dead_letter::store::{Filed, MOST_GROUPS};
 use stashgate::dead_letter::workbench::{Cursor, Filter, Question, WorkError};
 use stashgate::dead_letter::{DeadLetter, Reason, Source, Unindexable};
 use stashgate::event::RejectReason;
@@ -425,4 +425,47 @@ async fn one_name_in_two_queues_is_two_letters() {
     };
     assert_eq!(bench.work.discard(&one).await.expect("discarded").done, 1);
     assert_eq!(bench.held().await[0].letter.queue, other_queue());
+}
+
+async fn a_field_is_found_also_where_it_has_no_group_of_its_own(kind: Kind) {
+    let bench = Bench::new(kind).await;
+    let long = "f".repeat(300);
+    let fields = (0..MOST_GROUPS + 5).map(|n| format!("field_{n}"));
+    let fields: Vec<_> = fields.chain([long.clone()]).collect();
+    let letters = fields.iter().enumerate().map(|(n, field)| DeadLetter {
+        field: Some(field.clone()),
+        ..letter(&format!("id-{n}"), "{}")
+    });
+    let unnamed = DeadLetter {
+        field: None,
+        ..letter("unnamed", "{}")
+    };
+    bench.file(letters.chain([unnamed]).collect()).await;
+    let last = MOST_GROUPS + 4;
+    let of = |field: &str| Filter {
+        field: Some(field.to_owned()),
+        ..Filter::default()
+    };
+    for n in [0, last, last + 1] {
+        let found = listed(&bench, of(&fields[n])).await;
+        assert_eq!(found, [format!("id-{n}")]);
+    }
+    let others = listed(&bench, of("*")).await;
+    assert_eq!(others.len(), 6, "{others:?}");
+    let question = Question {
+        filter: of(&fields[last]),
+        ..all()
+    };
+    assert_eq!(bench.return_all(&question).await.done, 1);
+    assert_eq!(bench.books().held, fields.len() as u64);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_field_is_found_where_its_group_is_full_on_the_disk() {
+    a_field_is_found_also_where_it_has_no_group_of_its_own(Kind::Disk).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_field_is_found_where_its_group_is_full_in_redis() {
+    a_field_is_found_also_where_it_has_no_group_of_its_own(Kind::Redis).await;
 }

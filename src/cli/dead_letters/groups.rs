@@ -9,10 +9,11 @@ use super::Common;
 use super::api;
 use super::table::{Column, table, terminal_width};
 use super::tell::{self, ago};
-use crate::batch::{QueueName, UnixMillis};
+use crate::batch::UnixMillis;
 use crate::cli::http::Remote;
 use crate::cli::output::{self, thousands};
 use crate::cli::{Exit, Failure};
+use crate::dead_letter::store::{GroupKey, OTHER_FIELDS};
 use crate::dead_letter::{Reason, Unindexable};
 use crate::log::escape;
 
@@ -32,9 +33,8 @@ pub(super) struct Groups {
 /// A group, as the gateway lists it.
 #[derive(Debug, Deserialize, Serialize)]
 pub(super) struct Group {
-    pub(super) queue: QueueName,
-    pub(super) reason: Reason,
-    pub(super) field: Option<String>,
+    #[serde(flatten)]
+    pub(super) key: GroupKey,
     pub(super) events: u64,
     bytes: u64,
     parked: u64,
@@ -63,6 +63,11 @@ const COLUMNS: [Column; 8] = [
     Column::right("LAST"),
     Column::left("WHAT IS WRONG", 13),
 ];
+/// Under a table with a group of other fields.
+const OTHERS: &str = "
+* fields too many, or with names too long, for a group each: `list --field '*'` shows
+  their letters, and --field with a field's name means those of that field only
+";
 const PARKED: Column = Column::right("PARKED");
 const QUEUE: Column = Column::left("QUEUE", 8);
 
@@ -85,6 +90,10 @@ impl Groups {
             return Ok(Exit::Done);
         }
         output::print(view(&groups, UnixMillis::now(), terminal_width()));
+        let is_other = |group: &Group| group.key.field.as_deref() == Some(OTHER_FIELDS);
+        if groups.iter().any(is_other) {
+            output::print(OTHERS);
+        }
         let look = tell::command(&self.common.remote, &format!("list{}", first(&groups)));
         output::print(format_args!("\nto look at the first: {look}\n"));
         Ok(Exit::Done)
@@ -94,7 +103,9 @@ impl Groups {
 /// The table; what is parked is told if anything is, the queue where there are several.
 fn view(groups: &[Group], now: UnixMillis, width: Option<usize>) -> String {
     let parked = groups.iter().any(|group| group.parked > 0);
-    let several = groups.iter().any(|other| other.queue != groups[0].queue);
+    let several = groups
+        .iter()
+        .any(|other| other.key.queue != groups[0].key.queue);
     let left_out = |column: &Column| {
         (column.head == PARKED.head && !parked) || (column.head == QUEUE.head && !several)
     };
@@ -111,9 +122,9 @@ fn row(group: &Group, with_parked: bool, with_queue: bool, now: UnixMillis) -> V
     let cells = [
         Some(thousands(group.events)),
         with_parked.then(|| thousands(group.parked)),
-        with_queue.then(|| group.queue.to_string()),
-        Some(group.reason.as_str().to_owned()),
-        Some(escape(group.field.as_deref().unwrap_or("-")).into_owned()),
+        with_queue.then(|| group.key.queue.to_string()),
+        Some(group.key.reason.as_str().to_owned()),
+        Some(escape(group.key.field.as_deref().unwrap_or("-")).into_owned()),
         Some(ago(group.first, now)),
         Some(ago(group.last, now)),
         Some(escape(short(group)).into_owned()),
@@ -123,7 +134,7 @@ fn row(group: &Group, with_parked: bool, with_queue: bool, now: UnixMillis) -> V
 
 /// What is wrong, without the words of the server that stand behind it; `show` has them.
 fn short(group: &Group) -> &str {
-    match group.reason {
+    match group.key.reason {
         // Nothing else is known of these, nor said by a server of those.
         Reason::Unindexable(Unindexable::Other)
         | Reason::Rejected(_)
@@ -150,9 +161,9 @@ fn first(groups: &[Group]) -> String {
     let Some(group) = groups.first() else {
         return String::new();
     };
-    match &group.field {
+    match &group.key.field {
         Some(field) => format!(" --field {}", output::quoted(field)),
-        None => format!(" --reason {}", group.reason.as_str()),
+        None => format!(" --reason {}", group.key.reason.as_str()),
     }
 }
 
@@ -162,9 +173,11 @@ mod tests {
 
     fn group(queue: &str) -> Group {
         Group {
-            queue: queue.parse().expect("a name"),
-            reason: Reason::Unindexable(Unindexable::MappingConflict),
-            field: Some("user.id".into()),
+            key: GroupKey {
+                queue: queue.parse().expect("a name"),
+                reason: Reason::Unindexable(Unindexable::MappingConflict),
+                field: Some("user.id".into()),
+            },
             events: 412,
             bytes: 0,
             parked: 0,

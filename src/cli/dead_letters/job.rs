@@ -270,14 +270,9 @@ pub(super) fn total(remote: &Remote, which: &Which) -> Result<Option<u64>, Failu
     if !which.is_timeless() {
         return Ok(None);
     }
-    let filter = which.filter();
+    let selection = which.filter().selection();
     let groups = super::groups::ask(remote)?.into_iter();
-    let meant = |group: &Group| {
-        let field = filter.field.as_ref();
-        filter.queue.as_ref().is_none_or(|q| *q == group.queue)
-            && filter.reason.is_none_or(|r| r == group.reason)
-            && field.is_none_or(|field| Some(field) == group.field.as_ref())
-    };
+    let meant = |group: &Group| selection.has(&group.key);
     Ok(Some(groups.filter(meant).map(|group| group.events).sum()))
 }
 

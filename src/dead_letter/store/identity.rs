@@ -2,7 +2,7 @@
 
 use xxhash_rust::xxh3::{Xxh3, xxh3_128};
 
-use super::{GroupKey, LONGEST_FIELD, Letter};
+use super::{GroupKey, LONGEST_FIELD, Letter, OTHER_FIELDS};
 use crate::batch::QueueName;
 use crate::dead_letter::DeadLetter;
 
@@ -79,18 +79,22 @@ fn digits(content: u128) -> String {
 impl GroupKey {
     /// The group that a letter belongs to, while there is room for more groups.
     pub(super) fn of(letter: &DeadLetter) -> Self {
-        let field = letter.field.as_ref();
-        Self {
+        let key = Self {
             queue: letter.queue.clone(),
             reason: letter.reason,
-            field: field.filter(|field| field.len() <= LONGEST_FIELD).cloned(),
+            field: letter.field.clone(),
+        };
+        match &key.field {
+            Some(field) if field.len() > LONGEST_FIELD => key.among_others(),
+            _ => key,
         }
     }
 
-    /// The group beside it for letters whose field has no group of its own.
-    pub(super) fn without_field(self) -> Self {
+    /// The group for letters whose field has no group of its own; the same if no field
+    /// is to blame.
+    pub(super) fn among_others(self) -> Self {
         Self {
-            field: None,
+            field: self.field.map(|_| OTHER_FIELDS.to_owned()),
             ..self
         }
     }

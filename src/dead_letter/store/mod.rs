@@ -26,7 +26,7 @@
 //!   gone, nor for a letter from a file: the later attempt is then kept beside them too.
 //! - **Groups** by queue, reason and field are kept up with each change and never counted
 //!   by looking at letters. Beyond [`MOST_GROUPS`] a new field goes into the group
-//!   without a field, since what a field is called is an event's to say.
+//!   of [`OTHER_FIELDS`], since what a field is called is an event's to say.
 //! - Each place has a budget; [`Filed::Full`] when it is used up. Nothing else is
 //!   pushed out for it. A letter that is alone there may be longer.
 //! - Every change is durable when it returns, and whole or not at all.
@@ -57,6 +57,9 @@ const JUMP_MS: u64 = 24 * 3600 * 1000;
 
 /// A longer field than this, in bytes, has no group of its own.
 pub const LONGEST_FIELD: usize = 256;
+
+/// Stands for the fields that have no group of their own.
+pub const OTHER_FIELDS: &str = "*";
 
 /// The store of dead letters. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -204,6 +207,8 @@ pub struct Selection {
     pub reason: Option<Reason>,
     /// With this field to blame.
     pub field: Option<String>,
+    /// Those of [`OTHER_FIELDS`] too: one of them may have that field to blame.
+    pub or_others: bool,
 }
 
 impl Selection {
@@ -218,10 +223,12 @@ impl Selection {
             .as_ref()
             .is_none_or(|queue| *queue == group.queue)
             && self.reason.is_none_or(|reason| reason == group.reason)
-            && self
-                .field
-                .as_ref()
-                .is_none_or(|field| Some(field) == group.field.as_ref())
+            && self.has_field(group.field.as_deref())
+    }
+
+    fn has_field(&self, field: Option<&str>) -> bool {
+        let is_other = field == Some(OTHER_FIELDS);
+        self.field.is_none() || self.field.as_deref() == field || (self.or_others && is_other)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::super::store::{Letter, Selection, Span};
+use super::super::store::{Letter, OTHER_FIELDS, Selection, Span};
 use super::super::{Reason, Source};
 use crate::batch::{QueueName, UnixMillis};
 
@@ -17,7 +17,7 @@ pub struct Filter {
     /// For this reason.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<Reason>,
-    /// With this field to blame.
+    /// With this field to blame. [`OTHER_FIELDS`]: with one that has no group of its own.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub field: Option<String>,
     /// Found by this source.
@@ -47,6 +47,7 @@ impl Filter {
             queue: self.queue.clone(),
             reason: self.reason,
             field: self.field.clone(),
+            or_others: self.field.is_some(),
         }
     }
 
@@ -59,12 +60,15 @@ impl Filter {
         }
     }
 
-    /// Whether `letter` fits all but the groups, the time and the expression.
+    /// Whether `letter` fits all but the queue, the reason, the time and the expression.
     pub fn fits(&self, letter: &Letter, max_attempts: u32) -> bool {
         let parked = letter.letter.attempt >= max_attempts;
         self.source
             .is_none_or(|source| source == letter.letter.source)
             && self.id.as_ref().is_none_or(|id| *id == letter.name)
             && self.parked.is_none_or(|wanted| wanted == parked)
+            && self.field.as_deref().is_none_or(|field| {
+                field == OTHER_FIELDS || Some(field) == letter.letter.field.as_deref()
+            })
     }
 }

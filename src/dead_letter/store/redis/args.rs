@@ -83,7 +83,7 @@ impl ToRedisArgs for Filing<'_> {
         out.write_arg(letter.source.place().as_str().as_bytes());
         out.write_arg(letter.reason.as_str().as_bytes());
         let own = GroupKey::of(letter);
-        for key in [own.clone(), own.without_field()] {
+        for key in [own.clone(), own.among_others()] {
             let key = json(&key);
             out.write_arg(group(&key).as_bytes());
             out.write_arg(&key);

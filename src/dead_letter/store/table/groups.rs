@@ -47,7 +47,7 @@ impl<'t> Groups<'t> {
             return Ok(id);
         }
         if key.field.is_some() && self.ids.len()? >= MOST_GROUPS as u64 {
-            key = key.without_field();
+            key = key.among_others();
             if let Some(id) = self.id(&key)? {
                 return Ok(id);
             }

@@ -1,6 +1,6 @@
 -- Files letters. ARGV[3]: 'file' or 'restore', ARGV[4]: budget of a place, ARGV[5]: most
 -- groups, then 17 of each letter: base, attempt, content, tombstone, place, reason, group
--- and its key, the group without a field and its key, revision, at, times, rest, detail,
+-- and its key, the group of other fields and its key, revision, at, times, rest, detail,
 -- event, original ('' if it is the event). Answers with a word for each.
 local restores, budget, most = ARGV[3] == 'restore', tonumber(ARGV[4]), tonumber(ARGV[5])
 
@@ -79,7 +79,7 @@ local function share(base)
   end
 end
 
--- The group of a letter: its own, or when there are too many that without a field.
+-- The group of a letter: its own, or when there are too many that of other fields.
 local function group_of(letter)
   local own, plain = letter.group, letter.plain
   local is_known = redis.call('HEXISTS', groups, own) == 1
