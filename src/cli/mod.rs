@@ -12,6 +12,7 @@ mod http;
 mod interrupt;
 mod journal;
 mod jq_child;
+mod moment;
 mod output;
 mod replay;
 mod run;

@@ -1,11 +1,10 @@
 //! Which letters are meant, as arguments.
 
-use std::time::Duration;
-
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 
 use crate::batch::{QueueName, UnixMillis};
+use crate::cli::moment::moment;
 use crate::cli::output::quoted;
 use crate::cli::{Exit, Failure};
 use crate::dead_letter::workbench::Filter;
@@ -23,7 +22,8 @@ pub(super) struct Which {
     /// For this reason, such as mapping_conflict.
     #[arg(help_heading = WHICH, long, value_parser = reasons(), hide_possible_values = true, value_name = "REASON")]
     reason: Option<Reason>,
-    /// With this field to blame, such as user.id.
+    /// With this field to blame, such as user.id; '*' for fields that have no group of their
+    /// own in `groups`.
     #[arg(help_heading = WHICH, long, value_name = "FIELD")]
     field: Option<String>,
     /// Found by: grpc, http, tcp, lumberjack, redis (at the door), forwarder, or
@@ -33,8 +33,8 @@ pub(super) struct Which {
     /// Of this id.
     #[arg(help_heading = WHICH, long, value_name = "ID")]
     id: Option<String>,
-    /// Filed then or later: 2026-11-21T20:53:00Z, 2026-11-21 (both UTC), or 2h for two
-    /// hours ago.
+    /// Filed then or later: 2026-11-21T20:53:00Z, 2026-11-21T22:53:00+02:00, 2026-11-21 (in
+    /// UTC), or 2h for two hours ago.
     #[arg(help_heading = WHICH, long, value_parser = moment, value_name = "TIME")]
     from: Option<UnixMillis>,
     /// Filed before.
@@ -69,17 +69,6 @@ fn sources() -> impl TypedValueParser<Value = Source> {
         let mut sources = Source::ALL.into_iter();
         sources.find(|s| s.as_str() == word).ok_or("no source")
     })
-}
-
-/// A time as a person writes it, or how long ago.
-fn moment(text: &str) -> Result<UnixMillis, String> {
-    let ago = |ago: Duration| UnixMillis::now().0.saturating_sub(ago.as_millis() as u64);
-    match humantime::parse_duration(text) {
-        Ok(duration) => Ok(UnixMillis(ago(duration))),
-        Err(_) => text
-            .parse()
-            .map_err(|error| format!("{error}, or 2h for two hours ago")),
-    }
 }
 
 impl Which {
@@ -155,20 +144,5 @@ impl WhichToChange {
             true => " --all".to_owned(),
             false => self.which.written(),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_time_is_read_or_counted_back() {
-        assert_eq!(moment("1970-01-02"), Ok(UnixMillis(86_400_000)));
-        let now = UnixMillis::now().0;
-        let ago = moment("2h").expect("read").0;
-        let two_hours = 2 * 3600 * 1000;
-        assert!((now - two_hours..now - two_hours + 60_000).contains(&ago));
-        assert!(moment("yesterday").expect_err("no time").contains("2h"));
     }
 }

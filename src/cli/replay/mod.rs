@@ -14,6 +14,7 @@ use tokio::sync::oneshot;
 
 use super::http::{Call, JSON, No, Remote};
 use super::interrupt::Interrupt;
+use super::moment::moment;
 use super::{Exit, Failure, output};
 use crate::batch::{QueueName, UnixMillis};
 use crate::replay::{Job, State};
@@ -77,13 +78,15 @@ struct Wish {
     /// The queue whose archive is read.
     #[arg(long, default_value_t)]
     queue: QueueName,
-    /// From this time of acceptance on, such as 2026-11-20T08:00:00Z.
-    #[arg(long, value_name = "TIME", conflicts_with = "day")]
+    /// From this time of acceptance on: 2026-11-20T08:00:00Z, 2026-11-20T10:00:00+02:00,
+    /// 2026-11-20 (in UTC), or 2h for two hours ago.
+    #[arg(long, value_name = "TIME", value_parser = moment, conflicts_with = "day")]
     from: Option<UnixMillis>,
     /// Before this time; never later than now.
-    #[arg(long, value_name = "TIME", conflicts_with = "day")]
+    #[arg(long, value_name = "TIME", value_parser = moment, conflicts_with = "day")]
     to: Option<UnixMillis>,
-    /// A whole day in UTC, such as 2026-11-20.
+    /// A whole day in UTC, such as 2026-11-20. For one of another time zone, say --from and
+    /// --to with the offset at that time.
     #[arg(long, value_name = "DATE", value_parser = day)]
     day: Option<UnixMillis>,
     /// Only events for which this jq expression gives neither false nor null.
