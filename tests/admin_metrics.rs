@@ -74,9 +74,13 @@ async fn the_page_lists_what_a_scrape_of_a_gateway_gives() {
         setup.admin
     );
     assert_eq!(ask(setup.admin, &replay, "{\"from\":0}").status, 200);
-    eventually("a replay", || {
+    let replayed = "stashgate_replayed_events_total{queue=\"logstash\"} 101";
+    let held = "stashgate_dead_letters_held_events{place=\"door\"} 1\n";
+    let filed = "stashgate_dead_letters_ledger_events_total{place=\"door\",entry=\"received\"} 1\n";
+    eventually("a replay, and the letter in the store", || {
         scrape = get(setup.admin, "/metrics").body;
-        scrape.contains("stashgate_replayed_events_total{queue=\"logstash\"} 101")
+        let parts = [replayed, held, filed];
+        parts.iter().all(|part| scrape.contains(part))
     })
     .await;
     assert_eq!(declared(&scrape), documented());

@@ -5,6 +5,9 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 
+#[path = "support/beats.rs"]
+#[allow(dead_code, reason = "each test binary uses its own part")]
+mod beats;
 #[path = "support/command.rs"]
 mod command;
 #[path = "support/gateway.rs"]
@@ -15,6 +18,7 @@ mod http;
 #[allow(dead_code, reason = "each test binary uses its own part")]
 mod logstash;
 
+use beats::Beats;
 use command::{run, stashgate};
 use gateway::{Gateway, Setup, eventually};
 use http::{events, get, post};
@@ -120,8 +124,10 @@ async fn what_is_left_at_a_stop_is_delivered_after_the_next_start() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_confirmed_before_a_clean_stop_is_not_sent_again() {
-    let logstash = Logstash::start().await;
+    // By a protocol in which a confirmation may take its time.
+    let logstash = Beats::start().await;
     let setup = Setup::new(logstash.address(), "");
+    setup.output("protocol = \"lumberjack\"");
     for life in 0..3 {
         let gateway = setup.start_and_wait().await;
         post(setup.http, &events(life * 10..life * 10 + 10));

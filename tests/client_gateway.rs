@@ -362,7 +362,7 @@ async fn a_batch_that_was_given_up_can_be_sent_later_under_its_id() {
     let sink = Sink::start();
     let setup = Setup::new(sink.address, "");
     let client = Client::builder(&setup.url())
-        .give_up_after(Duration::from_millis(200))
+        .give_up_after(Duration::from_secs(3))
         .connect()
         .expect("an address");
     let failed = send(&client, batch(0..5)).await.expect_err("no gateway");

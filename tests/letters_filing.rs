@@ -19,7 +19,7 @@ use stashgate::spool::journal::{self, Journal, Sync};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 fn inbox(folder: &Path) -> DeadLetters {
     DeadLetters::open(folder, 1 << 30, 0).expect("opens")

@@ -60,11 +60,14 @@ fn send(address: SocketAddr, sent: &Sent) {
 
 /// The letters' part of the status, when all are filed.
 async fn settled(setup: &Setup) -> Value {
-    let until = Instant::now() + PATIENCE;
+    let (mut last, mut until) = (Value::Null, Instant::now() + PATIENCE);
     loop {
         let letters = setup.status().await["dead_letters"].take();
         if letters["unfiled"] == 0 {
             return letters;
+        }
+        if letters["unfiled"] != last {
+            (last, until) = (letters["unfiled"].clone(), Instant::now() + PATIENCE);
         }
         assert!(Instant::now() < until, "not filed: {letters}");
         sleep(Duration::from_millis(50)).await;

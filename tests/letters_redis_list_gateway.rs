@@ -43,12 +43,15 @@ fn push_events(server: &RedisServer, numbers: std::ops::Range<u64>, text: &str) 
 }
 
 async fn are_filed(server: &RedisServer, setup: &Setup, store: &Store, count: u64) {
-    let until = Instant::now() + PATIENCE;
+    let (mut most, mut until) = (0, Instant::now() + PATIENCE);
     loop {
         let waiting = server.ask::<u64>(&["LLEN", LIST]);
         let there = server.ask::<u64>(&["HLEN", "{stashgate}:letters:names"]);
         if waiting == 0 && there == count {
             break;
+        }
+        if there > most {
+            (most, until) = (there, Instant::now() + PATIENCE);
         }
         let log = setup.log();
         assert!(

@@ -6,11 +6,10 @@ mod receiver_support;
 
 use std::io::Write;
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use receiver_support::disk::Disk;
 use receiver_support::http::{Answer, answer, raw, request, serve};
-use receiver_support::{Gateway, Setup, until};
+use receiver_support::{Gateway, Setup, quiet, until};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
@@ -366,7 +365,7 @@ async fn posts_that_stand_still_hold_up_neither_events_nor_for_ever_each_other()
     assert_eq!(answer.status, 200);
     let waiting =
         tokio::spawn(async move { request(address, POST, &[JSON], batch(0..1).as_bytes()).await });
-    tokio::time::sleep(Duration::from_millis(100)).await;
+    quiet().await;
     assert!(!waiting.is_finished(), "only four are received at a time");
     idle.pop();
     assert_eq!(waiting.await.expect("answered").status, 200);

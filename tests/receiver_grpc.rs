@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use receiver_support::grpc::{batch, client, events, ndjson, serve};
-use receiver_support::{Gateway, Setup, ended, until};
+use receiver_support::{Gateway, Setup, ended, quiet, until};
 use stashgate::event::Limits;
 use stashgate::proto::{AppendRequest, AppendResponse, RejectReason};
 use tokio::sync::mpsc;
@@ -260,7 +260,8 @@ async fn a_full_queue_is_answered_with_when_to_try_again() {
     let mut client = client(serve(&gateway).await.0).await;
     let large = format!("{{\"x\":\"{}\"}}\n", "x".repeat(500));
     let mut request = Request::new(batch("tiny", &large));
-    request.set_timeout(Duration::from_secs(2));
+    // A fifth of it is left for the answer.
+    request.set_timeout(Duration::from_secs(10));
     let status = client.append(request).await.expect_err("full");
     assert_eq!(status.code(), Code::ResourceExhausted, "{status:?}");
     assert!(status.message().contains("max_bytes"), "{status:?}");
@@ -315,7 +316,7 @@ async fn stopping_refuses_a_call_that_waits_for_room() {
     let mut waiting = client(address).await;
     let large = format!("{{\"x\":\"{}\"}}\n", "x".repeat(500));
     let call = tokio::spawn(async move { waiting.append(batch("tiny", &large)).await });
-    tokio::time::sleep(Duration::from_millis(50)).await;
+    quiet().await;
     gateway.closing.cancel();
     let status = ended(call).await.expect_err("refused");
     assert_eq!(status.code(), Code::Unavailable, "{status:?}");

@@ -8,7 +8,7 @@ use std::io::Write;
 use std::time::Duration;
 
 use receiver_support::http::{Answer, answer, raw, request, serve, serve_with};
-use receiver_support::{Gateway, Setup, ended, until};
+use receiver_support::{Gateway, Setup, ended, quiet, until};
 use serde_json::{Value, json};
 use stashgate::event::Limits;
 use tokio::io::AsyncWriteExt;
@@ -345,7 +345,7 @@ async fn stopping_refuses_what_waits_and_closes_idle_connections() {
         let line = "POST /v1/events?queue=tiny";
         request(address, line, &[NDJSON], body.as_bytes()).await
     });
-    tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    quiet().await;
     gateway.closing.cancel();
     let answer = ended(waiting).await;
     assert_eq!(answer.status, 503, "{answer:?}");

@@ -9,7 +9,7 @@ use receiver_support::disk::Disk;
 use receiver_support::lumberjack::{
     Client, compressed, event, events, serve, serve_at_most, window,
 };
-use receiver_support::{Gateway, Setup, ended, until};
+use receiver_support::{Gateway, Setup, ended, quiet, until};
 use stashgate::event::Limits;
 
 const QUEUE: &str = "logstash";
@@ -291,7 +291,7 @@ async fn a_stop_finishes_the_window_in_hand_and_closes_idle_connections() {
     let bytes = events(1, &numbered(1..3));
     client.send(&bytes[..20]).await;
     // Both are served.
-    tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    quiet().await;
     gateway.closing.cancel();
     assert!(!idle.ended().await, "a clean end");
     client.send(&bytes[20..]).await;
@@ -307,7 +307,7 @@ async fn a_window_that_never_ends_does_not_hold_up_a_stop() {
     let (address, task) = serve(&gateway, QUEUE).await;
     let mut client = Client::to(address).await;
     client.send(&events(1, &numbered(0..3))[..30]).await;
-    tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    quiet().await;
     gateway.closing.cancel();
     ended(task).await;
     assert_eq!(gateway.accepted(QUEUE), 0);

@@ -19,6 +19,8 @@ fn nodes(cluster: &Cluster) -> Nodes {
         cluster: std::iter::once("127.0.0.1:1".to_owned())
             .chain(cluster.seeds())
             .collect(),
+        connect_timeout: Duration::from_secs(20),
+        response_timeout: Duration::from_secs(20),
         ..ServerOptions::default()
     })
     .expect("settings")
@@ -121,6 +123,7 @@ async fn a_slot_that_is_moved_is_followed_and_while_it_moves_nothing_is_half_don
     nodes.suspect(list, &fault);
     migration.take(list);
     migration.finish();
+    cluster.agree_on(list, to);
     let (conn, faults) = push(&nodes, list).await;
     assert_eq!(conn.address().to_string(), cluster.nodes[to].address());
     assert!(faults.len() < 20, "{faults:?}");

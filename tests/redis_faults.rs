@@ -11,6 +11,8 @@ use stashgate::spool::redis::nodes::{Conn, Fault, Nodes, ServerOptions};
 fn nodes(server: &RedisServer) -> Nodes {
     Nodes::new(&ServerOptions {
         url: server.url(),
+        connect_timeout: redis_support::PATIENCE,
+        response_timeout: redis_support::PATIENCE,
         ..ServerOptions::default()
     })
     .expect("settings")
@@ -235,13 +237,19 @@ async fn a_wait_that_is_broken_off_leaves_open_what_was_copied() {
     let mut conn = nodes.connect("q").await.expect("connected");
     let mut other = nodes.connect("q").await.expect("connected");
     let demote = async {
-        tokio::time::sleep(Duration::from_millis(200)).await;
+        loop {
+            let clients: String = other.call(cmd("INFO").arg("clients")).await?;
+            if clients.contains("blocked_clients:1") {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
         let mut demote = cmd("REPLICAOF");
         other.call::<()>(demote.arg("127.0.0.1").arg(1)).await
     };
     let _: () = conn.call(cmd("SET").arg("k").arg(1)).await.expect("done");
     let mut wait = cmd("WAIT");
-    wait.arg(1).arg(1_500);
+    wait.arg(1).arg(0);
     let (waited, demoted) = futures_util::join!(conn.call::<u64>(&wait), demote);
     demoted.expect("done");
     all(&[waited.expect_err("broken off")], "Lost", "UNBLOCKED");

@@ -7,10 +7,9 @@ mod redis_support;
 
 use std::io::{BufRead, BufReader, Lines, Write};
 use std::process::{Child, ChildStdout, Command, Stdio};
-use std::time::Duration;
 
 use journal_support::*;
-use redis_spool_support::{open, options, reclaimed, short_lived};
+use redis_spool_support::{HEARTBEAT, open, options, reclaimed, short_lived};
 use redis_support::{RedisServer, ServerKind};
 use rustix::process::{Pid, Signal, kill_process};
 use stashgate::spool::{Lease, Spool};
@@ -185,11 +184,10 @@ async fn nobody_reclaims_the_living_when_redis_was_frozen() {
     let (_, one) = lease_number(&first).await;
     let both = open(short_lived(&server.url())).await;
     server.stop();
-    // Four heartbeats.
-    tokio::time::sleep(Duration::from_secs(2)).await;
+    tokio::time::sleep(3 * HEARTBEAT).await;
     server.cont();
     let (_, other) = lease_number(&second).await;
-    tokio::time::sleep(Duration::from_secs(2)).await;
+    tokio::time::sleep(3 * HEARTBEAT).await;
     one.ack(0).await.expect("still held");
     other.ack(0).await.expect("still held");
     assert_eq!(reclaimed(&both), 0);
@@ -205,7 +203,7 @@ async fn a_lease_held_for_many_heartbeats_is_not_reclaimed() {
     let second = open(short_lived(&server.url())).await;
     append_numbers(&first, 0..1).await;
     let held = lease(&first).await;
-    tokio::time::sleep(Duration::from_secs(2)).await;
+    tokio::time::sleep(3 * HEARTBEAT).await;
     assert_eq!(reclaimed(&second), 0);
     held.ack(0).await.expect("still held");
     second.close().await;

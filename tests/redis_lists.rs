@@ -6,6 +6,8 @@ mod redis_spool_support;
 mod redis_support;
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
 
 use deadpool_redis::redis::cmd;
@@ -120,7 +122,7 @@ async fn two_gateways_share_a_queue_and_lose_and_double_nothing() {
         open(sharded(&server, 2)).await,
         open(sharded(&server, 2)).await,
     ];
-    let mut tasks = Vec::new();
+    let (mut tasks, left) = (Vec::new(), Arc::new(AtomicUsize::new(800)));
     for (at, spool) in gateways.iter().enumerate() {
         for task in 0..4 {
             let (spool, first) = (spool.clone(), (at as u64 * 4 + task) * 100);
@@ -130,19 +132,22 @@ async fn two_gateways_share_a_queue_and_lose_and_double_nothing() {
             }));
         }
         for _ in 0..4 {
-            let spool = spool.clone();
+            let (spool, left) = (spool.clone(), left.clone());
             tasks.push(tokio::spawn(async move {
                 let mut numbers = BTreeSet::new();
-                // Others may have taken the last ones.
-                while let Ok(lease) =
-                    tokio::time::timeout(Duration::from_secs(3), lease_number(&spool)).await
-                {
+                while left.load(SeqCst) > 0 {
+                    // Others may have taken the last ones.
+                    let soon = Duration::from_secs(1);
+                    let Ok(lease) = tokio::time::timeout(soon, lease_number(&spool)).await else {
+                        continue;
+                    };
                     let (number, lease) = lease;
                     if number % 7 == 0 && lease.attempts() == 0 {
                         continue;
                     }
                     lease.ack(0).await.expect("settled");
                     assert!(numbers.insert(number), "{number} came twice");
+                    left.fetch_sub(1, SeqCst);
                 }
                 numbers
             }));
@@ -174,7 +179,7 @@ async fn a_gateway_whose_output_is_blocked_keeps_nothing_that_it_does_not_send()
     append_numbers(&blocked, 0..40).await;
     let leased = || server.ask::<i64>(&["HGET", "{logstash}:ledger", "leased_batches"]);
     until("it was fetched for nobody", || leased() > 0).await;
-    let taken = tokio::time::timeout(Duration::from_secs(20), take(&other, 40)).await;
+    let taken = tokio::time::timeout(PATIENCE, take(&other, 40)).await;
     assert_eq!(taken.expect("all of it"), (0..40).collect());
     // It is still served, once it looks again.
     append_numbers(&other, 40..41).await;

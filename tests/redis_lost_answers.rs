@@ -217,11 +217,13 @@ async fn a_redis_without_memory_refuses_appends_and_drains() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_append_is_answered_only_when_enough_replicas_have_it() {
     let server = RedisServer::start();
-    let spool = open(Options {
+    let mut settings = Options {
         min_replicas: 1,
         ..options(&server.url())
-    })
-    .await;
+    };
+    // Replicas have half of it.
+    settings.server.response_timeout = Duration::from_secs(6);
+    let spool = open(settings).await;
     let alone = append(&spool, batch(0)).await;
     let Err(AppendError::Unavailable(why)) = alone else {
         panic!("{alone:?}");

@@ -52,7 +52,7 @@ async fn a_queue_that_is_gone_from_the_settings_is_not_left_behind_in_redis() {
     let address = listener.local_addr().expect("bound");
     let audit =
         format!("[queues.audit.output]\nprotocol = \"json_lines\"\nhosts = [\"{address}\"]\n");
-    let both = Setup::new(address, &(audit + &redis_at(&server, "heartbeat = \"1s\"")));
+    let both = Setup::new(address, &(audit + &redis_at(&server, "")));
     let gateway = both.start_and_wait().await;
     is_ready(&both).await;
     let head = format!(

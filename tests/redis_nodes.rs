@@ -11,9 +11,16 @@ use redis_support::{PATIENCE, RedisServer, ServerKind};
 use stashgate::spool::redis::nodes::facts::{Facts, Memory};
 use stashgate::spool::redis::nodes::{BadServer, Conn, Fault, Nodes, ServerOptions};
 
+/// How long a server may take that is not to hang.
+const PATIENT: Duration = Duration::from_secs(20);
+/// How long it may take that hangs in the end.
+const BRIEF: Duration = Duration::from_secs(2);
+
 fn options(url: String) -> ServerOptions {
     ServerOptions {
         url,
+        connect_timeout: PATIENT,
+        response_timeout: PATIENT,
         ..ServerOptions::default()
     }
 }
@@ -46,7 +53,8 @@ async fn a_single_server_is_connected_to() {
 async fn a_pool_lends_a_connection_again_but_not_one_that_lost_an_answer() {
     let mut server = RedisServer::start();
     let nodes = Nodes::new(&ServerOptions {
-        response_timeout: Duration::from_millis(300),
+        connect_timeout: BRIEF,
+        response_timeout: BRIEF,
         ..options(server.url())
     });
     let nodes = nodes.expect("settings");
@@ -71,7 +79,8 @@ async fn a_pool_lends_a_connection_again_but_not_one_that_lost_an_answer() {
 async fn a_connection_that_lost_an_answer_is_not_lent_again_though_it_works_again() {
     let mut server = RedisServer::start();
     let nodes = Nodes::new(&ServerOptions {
-        response_timeout: Duration::from_millis(300),
+        connect_timeout: BRIEF,
+        response_timeout: BRIEF,
         pool_size: 1,
         ..options(server.url())
     });
@@ -358,7 +367,7 @@ fn sentinel_options(sentinel: &Sentinel) -> ServerOptions {
     ServerOptions {
         sentinels: sentinel.sentinels(),
         sentinel_master: sentinel::MASTER.to_owned(),
-        ..ServerOptions::default()
+        ..options(ServerOptions::default().url)
     }
 }
 
@@ -373,7 +382,10 @@ async fn the_master_that_sentinels_name_is_found_again_after_a_failover() {
     let nodes = Nodes::new(&options).expect("settings");
     let mut conn = push(&nodes, "logstash").await;
     assert_eq!(conn.address().to_string(), sentinel.nodes[0].address());
-    let copies: u64 = conn.call(cmd("WAIT").arg(2).arg(1000)).await.expect("told");
+    let copies: u64 = conn
+        .call(cmd("WAIT").arg(2).arg(15_000))
+        .await
+        .expect("told");
     assert_eq!(copies, 2);
     let new = sentinel.kill_master();
     let fault = conn.call::<()>(&cmd("PING")).await.expect_err("cut");
@@ -454,7 +466,8 @@ async fn a_sentinel_that_names_a_replica_is_not_believed() {
 async fn idle_connections_to_a_server_that_hangs_are_closed_with_the_first_that_notices() {
     let mut server = RedisServer::start();
     let nodes = Nodes::new(&ServerOptions {
-        response_timeout: Duration::from_millis(300),
+        connect_timeout: BRIEF,
+        response_timeout: BRIEF,
         ..options(server.url())
     });
     let nodes = nodes.expect("settings");

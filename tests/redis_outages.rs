@@ -169,7 +169,7 @@ async fn without_a_journal_beside_it_clients_wait_for_a_redis_without_memory() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_logstash_that_is_blocked_longer_than_a_heartbeat_costs_no_reclaim() {
     let redis = RedisServer::start();
-    let settings = in_redis(&redis, "heartbeat = \"1s\"");
+    let settings = in_redis(&redis, "heartbeat = \"3s\"");
     let sink = Sink::start();
     let mut site = Site::new(2, sink.clone(), &settings, STEADY);
     site.start().await;
@@ -177,7 +177,8 @@ async fn a_logstash_that_is_blocked_longer_than_a_heartbeat_costs_no_reclaim() {
         site.some_more("while Logstash reads").await;
     }
     sink.block(true);
-    sleep(Duration::from_secs(6)).await;
+    // Three heartbeats.
+    sleep(Duration::from_secs(9)).await;
     site.some_more("while Logstash is blocked").await;
     for member in &site.members {
         let queue = member.queue().await;

@@ -14,7 +14,7 @@ use redis_support::{RedisServer, ServerKind};
 use stashgate::spool::journal::Journal;
 use stashgate::spool::redis::Redis;
 use stashgate::spool::spill::{Options, Spill};
-use stashgate::spool::{AppendError, FullReason, Spool};
+use stashgate::spool::{AppendError, FullReason, LeaseError, Spool};
 
 /// How the two are joined in a test.
 struct Joined {
@@ -23,6 +23,7 @@ struct Joined {
     max_bytes: u64,
     journal_max_bytes: u64,
     spills: bool,
+    response_timeout: Duration,
 }
 
 impl Joined {
@@ -33,6 +34,7 @@ impl Joined {
             max_bytes: 1 << 40,
             journal_max_bytes: 1 << 40,
             spills: true,
+            response_timeout: Duration::from_secs(20),
         }
     }
 
@@ -45,6 +47,7 @@ impl Joined {
     async fn open(&self) -> Spool {
         let mut options = redis_spool_support::options(&self.server.url());
         options.heartbeat = Duration::from_secs(5);
+        options.server.response_timeout = self.response_timeout;
         let redis = Redis::open(options).await.expect("opens");
         let options = Options {
             queues: vec![(queue(), self.max_bytes)],
@@ -111,6 +114,7 @@ async fn what_a_dead_redis_does_not_take_is_spilled_and_comes_out_beside_the_res
 #[tokio::test(flavor = "multi_thread")]
 async fn a_redis_that_froze_is_spilled_and_nothing_in_it_is_missing() {
     let mut joined = Joined::with(RedisServer::start());
+    joined.response_timeout = Duration::from_secs(2);
     let spool = joined.open().await;
     append_numbers(&spool, 0..5).await;
     joined.server.stop();
@@ -276,8 +280,13 @@ async fn a_journal_that_cannot_be_read_does_not_hold_up_redis() {
     spoil_segments(joined.dir.path());
     let mut got = BTreeSet::new();
     while got.len() < 2 {
-        // Redis has some, so no error of the journal is told.
-        let lease = lease(&spool).await;
+        let lease = tokio::time::timeout(PATIENCE, spool.lease(&queue())).await;
+        let lease = match lease.expect("Redis has some") {
+            Ok(lease) => lease,
+            // Told where Redis takes its time.
+            Err(LeaseError::Unreadable(_)) => continue,
+            Err(error) => panic!("{error}"),
+        };
         // What was read ahead before may still come.
         let Ok(payload) = lease.payload().await else {
             continue;

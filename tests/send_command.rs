@@ -11,7 +11,7 @@ use std::process::{Child, Command, Output, Stdio};
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use gateway::{Setup, eventually};
+use gateway::{Setup, comes_to, eventually};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use sink::Sink;
@@ -193,7 +193,7 @@ async fn a_gateway_that_comes_late_or_goes_away_is_waited_for() {
     for told in ["takes no events: ", "takes events again"] {
         assert_eq!(errors.matches(told).count(), 2, "{errors}");
     }
-    eventually("all arrives", || world.sink.distinct() == 300_000).await;
+    comes_to("all arrives", 300_000, || world.sink.distinct()).await;
     assert_eq!(world.sink.faults(), Vec::<String>::new());
 }
 

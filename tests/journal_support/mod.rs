@@ -18,7 +18,7 @@ use stashgate::spool::journal::{Journal, Options, Sync};
 use stashgate::spool::{AppendError, Appended, Lease, QueueStats, Spool};
 
 /// Long enough that only a hang reaches it.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A journal in `dir` with the default queue, without limits to speak of.
 pub fn options(dir: &Path) -> Options {

@@ -12,6 +12,9 @@ use stashgate::spool::redis::nodes::Nodes;
 
 use crate::letters_support::{options, refused};
 
+/// How long a Redis may take for an answer, whose disk may be slow now and then.
+const PATIENCE: Duration = Duration::from_secs(8);
+
 /// The store in the Redis at `url`, as one gateway has it.
 pub(crate) fn store(url: &str) -> Store {
     store_with(&at(url), 0, options())
@@ -20,6 +23,8 @@ pub(crate) fn store(url: &str) -> Store {
 pub(crate) fn at(url: &str) -> ServerOptions {
     ServerOptions {
         url: url.to_owned(),
+        connect_timeout: PATIENCE,
+        response_timeout: PATIENCE,
         ..ServerOptions::default()
     }
 }
@@ -28,7 +33,7 @@ pub(crate) fn store_with(server: &ServerOptions, min_replicas: u32, options: Opt
     let nodes = Nodes::new(server).expect("settings");
     let replicas = Replicas {
         min: min_replicas,
-        patience: Duration::from_secs(1),
+        patience: PATIENCE / 2,
     };
     Store::Redis(RedisStore::new(nodes, replicas, options))
 }

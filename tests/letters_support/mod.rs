@@ -44,7 +44,7 @@ pub(crate) async fn expired(store: &Store, limit: usize) -> u64 {
 /// Opens the table in `folder`. A thread may still be at work for one that was dropped.
 pub(crate) fn table_at(folder: &Path, options: Options) -> Store {
     let path = folder.join("letters.redb");
-    let until = Instant::now() + Duration::from_secs(10);
+    let until = Instant::now() + Duration::from_secs(60);
     loop {
         match Table::open(&path, options) {
             Ok(table) => return Store::Table(table),

@@ -69,6 +69,8 @@ struct Endpoint {
     protocol: Protocol,
     file: File,
     is_blocked: AtomicBool,
+    /// It listens no more, and after that it stops.
+    is_closed: AtomicBool,
     is_stopping: AtomicBool,
     /// How often all connections were to be reset.
     resets: AtomicU64,
@@ -92,6 +94,7 @@ pub(crate) fn run() {
         protocol,
         file,
         is_blocked: AtomicBool::new(false),
+        is_closed: AtomicBool::new(false),
         is_stopping: AtomicBool::new(false),
         resets: AtomicU64::new(0),
     });
@@ -105,8 +108,10 @@ pub(crate) fn run() {
             "unblock" => endpoint.is_blocked.store(false, SeqCst),
             "reset" => drop(endpoint.resets.fetch_add(1, SeqCst)),
             "stop" => {
-                endpoint.is_stopping.store(true, SeqCst);
+                // In this order: what is lost is never confirmed by a listener.
+                endpoint.is_closed.store(true, SeqCst);
                 accepting.join().expect("no panic");
+                endpoint.is_stopping.store(true, SeqCst);
                 thread::sleep(LAST_BREATH);
                 break;
             }
@@ -116,9 +121,9 @@ pub(crate) fn run() {
     std::process::exit(0);
 }
 
-/// Ends, and with it the listener, when the endpoint stops.
+/// Ends, and with it the listener, when the endpoint is to listen no more.
 fn accept(listener: TcpListener, endpoint: &Arc<Endpoint>) {
-    while !endpoint.is_stopping.load(SeqCst) {
+    while !endpoint.is_closed.load(SeqCst) {
         let Ok((stream, _)) = listener.accept() else {
             thread::sleep(LOOK);
             continue;

@@ -28,7 +28,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 /// No test waits longer for what has to happen.
-pub const DEADLINE: Duration = Duration::from_secs(30);
+pub const DEADLINE: Duration = Duration::from_secs(120);
 
 /// What differs from one test to the next.
 pub struct Setup {
@@ -227,6 +227,19 @@ pub async fn listener() -> (TcpListener, SocketAddr) {
 pub async fn ended<T>(task: JoinHandle<T>) -> T {
     let ended = tokio::time::timeout(DEADLINE, task).await;
     ended.expect("ends in time").expect("ends well")
+}
+
+/// Waits until nothing is left to do in this runtime, which has one thread: what was
+/// sent was read, and whoever has to wait waits.
+pub async fn quiet() {
+    for _ in 0..5 {
+        // For the kernel, which may bring late what was sent.
+        std::thread::sleep(Duration::from_millis(10));
+        tokio::time::pause();
+        // Passes as soon as nothing else happens.
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        tokio::time::resume();
+    }
 }
 
 /// Waits until `condition` holds.

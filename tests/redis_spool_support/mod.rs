@@ -15,11 +15,14 @@ use stashgate::spool::redis::archive::ArchiveOptions;
 use stashgate::spool::redis::element::Compression;
 use stashgate::spool::redis::{Options, QueueOptions, Redis, ServerOptions};
 
-/// A spool at `url` with the default queue, without limits to speak of.
+/// A spool at `url` with the default queue, without limits to speak of. It bears a Redis
+/// whose disk is slow now and then.
 pub fn options(url: &str) -> Options {
     Options {
         server: ServerOptions {
             url: url.to_owned(),
+            connect_timeout: Duration::from_secs(20),
+            response_timeout: Duration::from_secs(20),
             ..ServerOptions::default()
         },
         queues: vec![QueueOptions {
@@ -44,12 +47,16 @@ pub async fn open(options: Options) -> Spool {
     Spool::Redis(Redis::open(options).await.expect("opens"))
 }
 
+/// That of [`short_lived`]: long enough for a busy machine, where the living would be
+/// taken for dead, or the dead, who are looked at too seldom, never.
+pub const HEARTBEAT: Duration = Duration::from_secs(2);
+
 /// A spool whose holder is taken for dead soon.
 pub fn short_lived(url: &str) -> Options {
     let mut options = options(url);
-    options.heartbeat = Duration::from_millis(500);
-    options.server.connect_timeout = Duration::from_millis(500);
-    options.server.response_timeout = Duration::from_millis(500);
+    options.heartbeat = HEARTBEAT;
+    options.server.connect_timeout = HEARTBEAT;
+    options.server.response_timeout = HEARTBEAT;
     options
 }
 

@@ -4,10 +4,11 @@ use std::process::Command;
 
 use deadpool_redis::redis::Value;
 
-use super::{RedisServer, ServerKind, ask_once, eventually};
+use super::{RedisServer, ServerKind, again_and_again, ask_once, eventually};
 
-/// A short one: a dead master is replaced after about twice that.
-const NODE_TIMEOUT: &str = "cluster-node-timeout 1000";
+/// A dead master is replaced after about twice that. A busy machine holds up a living one
+/// for less.
+const NODE_TIMEOUT: &str = "cluster-node-timeout 3000";
 const MASTERS: usize = 3;
 
 /// The nodes of a cluster. Masters come first when it starts; failovers change that.
@@ -69,7 +70,17 @@ impl Cluster {
     /// The number of the master that serves `key`, as a living node sees it.
     pub(crate) fn master_of(&self, key: &str) -> usize {
         let running = self.nodes.iter().find(|node| node.is_running());
-        let asked = running.expect("a node runs");
+        self.master_as_seen_by(running.expect("a node runs"), key)
+    }
+
+    /// Waits until all nodes know that `master` serves `key`.
+    pub(crate) fn agree_on(&self, key: &str, master: usize) {
+        let nodes = self.nodes.iter().filter(|node| node.is_running());
+        let knows = |node| self.master_as_seen_by(node, key) == master;
+        eventually("all nodes know the master", || nodes.clone().all(knows));
+    }
+
+    fn master_as_seen_by(&self, asked: &RedisServer, key: &str) -> usize {
         let slot: u64 = asked.ask(&["CLUSTER", "KEYSLOT", key]);
         let ranges: Vec<(u64, u64, Value)> = first_three(asked.ask(&["CLUSTER", "SLOTS"]));
         let range = ranges
@@ -109,8 +120,12 @@ impl Cluster {
     /// Makes the replica of `key`'s master the master, in good order.
     pub(crate) fn fail_over(&self, key: &str) {
         let replica = self.replica_of(self.master_of(key));
-        let _: String = self.nodes[replica].ask(&["CLUSTER", "FAILOVER"]);
-        eventually("the replica is master", || self.nodes[replica].is_master());
+        let node = &self.nodes[replica];
+        again_and_again(
+            "the replica is master",
+            || drop(ask_once(&node.url(), &["CLUSTER", "FAILOVER"])),
+            || node.is_master(),
+        );
         eventually("all agree", || self.master_of(key) == replica);
     }
 

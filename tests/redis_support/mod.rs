@@ -4,11 +4,17 @@
 #![allow(dead_code)]
 
 pub(crate) mod cluster;
+#[path = "../support/ports.rs"]
+#[allow(
+    clippy::duplicate_mod,
+    reason = "a test binary may have both of its users"
+)]
+mod ports;
 pub(crate) mod sentinel;
 pub(crate) mod tls;
 pub(crate) mod valkey;
 
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -18,7 +24,7 @@ use deadpool_redis::redis::{Client, Connection, FromRedisValue, RedisResult, cmd
 use rustix::process::{Pid, Signal, kill_process};
 
 /// How long a server may take for what it is asked; only a hang takes so long.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
 /// How a server works.
 #[derive(Debug, Clone)]
@@ -256,8 +262,7 @@ pub(crate) fn free_port() -> u16 {
     loop {
         let nth = start + NEXT.fetch_add(1, Relaxed);
         let port = 12_000 + u16::try_from(nth % 9_000).expect("below 9000");
-        let both = [port, port + 10_000].map(|port| TcpListener::bind(("127.0.0.1", port)));
-        if both.iter().all(Result::is_ok) {
+        if ports::claim(port) && ports::claim(port + 10_000) {
             return port;
         }
     }
@@ -314,6 +319,20 @@ pub(crate) fn eventually(what: &str, mut done: impl FnMut() -> bool) {
         assert!(Instant::now() < until, "never: {what}");
         std::thread::sleep(Duration::from_millis(20));
     }
+}
+
+/// Asks for something that servers give up after some seconds when they are slow, until
+/// it is `done`.
+pub(crate) fn again_and_again(what: &str, ask: impl Fn(), mut done: impl FnMut() -> bool) {
+    const GIVEN_UP: Duration = Duration::from_secs(15);
+    let mut asked: Option<Instant> = None;
+    eventually(what, || {
+        if asked.is_none_or(|asked| asked.elapsed() > GIVEN_UP) {
+            ask();
+            asked = Some(Instant::now());
+        }
+        done()
+    });
 }
 
 fn missing(program: &Path, error: &std::io::Error) -> ! {

@@ -2,7 +2,7 @@
 
 use std::process::{Child, Command, Stdio};
 
-use super::{RedisServer, ServerKind, ask_once, eventually, free_port};
+use super::{RedisServer, ServerKind, again_and_again, ask_once, eventually, free_port};
 
 /// What the Sentinels call the master.
 pub(crate) const MASTER: &str = "spool";
@@ -105,12 +105,15 @@ impl Sentinel {
     pub(crate) fn fail_over(&self) {
         let was = self.master().expect("there is a master");
         let url = format!("redis://127.0.0.1:{}", self.watchers[0].port);
-        let _ = ask_once(&url, &["SENTINEL", "FAILOVER", MASTER]);
-        eventually("another is master", || {
-            let now = self.nodes.iter().enumerate();
-            now.filter(|(_, node)| node.is_master())
-                .any(|(nth, _)| nth != was)
-        });
+        again_and_again(
+            "another is master",
+            || drop(ask_once(&url, &["SENTINEL", "FAILOVER", MASTER])),
+            || {
+                let now = self.nodes.iter().enumerate();
+                now.filter(|(_, node)| node.is_master())
+                    .any(|(nth, _)| nth != was)
+            },
+        );
     }
 }
 
@@ -151,7 +154,7 @@ fn config(port: u16, master: u16, password: Option<&str>) -> String {
     format!(
         "port {port}\nbind 127.0.0.1\n{}\
          sentinel monitor {MASTER} 127.0.0.1 {master} 2\n\
-         sentinel down-after-milliseconds {MASTER} 1000\n\
+         sentinel down-after-milliseconds {MASTER} 3000\n\
          sentinel failover-timeout {MASTER} 5000\n",
         password.unwrap_or_default()
     )

@@ -15,6 +15,10 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{sleep, timeout};
 
 use super::logstash::{DEADLINE, Sink, listen, lock};
+use sockets::unread;
+
+#[path = "sockets.rs"]
+mod sockets;
 
 /// How every connection behaves, until told otherwise.
 #[derive(Debug, Clone)]
@@ -304,8 +308,7 @@ impl Client {
                     self.process(at.map_or(count, |at| at as u32));
                     if let (Some(_), Script::BlockOn(_)) = (at, &now) {
                         self.ack(0).await?;
-                        // A reset right behind it would take the ack along.
-                        sleep(Duration::from_millis(20)).await;
+                        self.until_it_was_read().await;
                     }
                     return match at {
                         Some(_) => self.reset(),
@@ -322,8 +325,7 @@ impl Client {
                 self.process(processed);
                 if acked > 0 {
                     self.ack(acked).await?;
-                    // A reset right behind it would take the ack along.
-                    sleep(Duration::from_millis(100)).await;
+                    self.until_it_was_read().await;
                 }
                 self.reset()
             }
@@ -377,6 +379,17 @@ impl Client {
         }
         let frame = [b"2A", &sequence.to_be_bytes()[..]].concat();
         self.stream.write_all(&frame).await.ok()
+    }
+
+    /// Waits until the client has taken what was sent: a reset right behind it would
+    /// take it along.
+    async fn until_it_was_read(&self) {
+        let is_read = async {
+            while unread(&self.stream).is_some_and(|bytes| bytes > 0) {
+                sleep(Duration::from_millis(1)).await;
+            }
+        };
+        let _ = timeout(DEADLINE, is_read).await;
     }
 
     fn reset(&self) -> Option<()> {

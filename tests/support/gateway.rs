@@ -2,7 +2,7 @@
 
 #![allow(dead_code)]
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
@@ -13,7 +13,15 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::sleep;
 
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+#[path = "ports.rs"]
+#[allow(
+    clippy::duplicate_mod,
+    reason = "a test binary may have both of its users"
+)]
+mod ports;
+
+/// Long enough that only a hang reaches it.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A gateway's folder and addresses; they outlive its processes.
 pub(crate) struct Setup {
@@ -193,7 +201,7 @@ impl Drop for Gateway {
     }
 }
 
-/// An address that nobody listens on now. Its port is below those that the system
+/// An address that nobody listens on, nor any other test will. Its port is below those that the system
 /// chooses from (32768 and up), so that no client takes it meanwhile.
 pub(crate) fn free() -> SocketAddr {
     const FIRST: u32 = 10_000;
@@ -202,10 +210,26 @@ pub(crate) fn free() -> SocketAddr {
     let mine = std::process::id().wrapping_mul(97);
     loop {
         let at = mine.wrapping_add(GIVEN.fetch_add(1, Relaxed)) % PORTS;
-        let address = SocketAddr::from(([127, 0, 0, 1], (FIRST + at) as u16));
-        if TcpListener::bind(address).is_ok() {
-            return address;
+        let port = (FIRST + at) as u16;
+        if ports::claim(port) {
+            return SocketAddr::from(([127, 0, 0, 1], port));
         }
+    }
+}
+
+/// Waits until `seen` comes to `all`, for as long as it grows.
+pub(crate) async fn comes_to(what: &str, all: u64, mut seen: impl FnMut() -> u64) {
+    let (mut most, mut until) = (0, Instant::now() + PATIENCE);
+    loop {
+        let now = seen();
+        if now >= all {
+            return;
+        }
+        if now > most {
+            (most, until) = (now, Instant::now() + PATIENCE);
+        }
+        assert!(Instant::now() < until, "never: {what}: {now} of {all}");
+        sleep(Duration::from_millis(20)).await;
     }
 }
 

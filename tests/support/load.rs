@@ -94,13 +94,17 @@ impl Books {
         assert!(more.is_ok(), "no batch is answered {when}");
     }
 
-    /// Waits until all that was answered has arrived.
+    /// Waits until all that was answered has arrived, for as long as more arrives.
     pub(crate) async fn all_at(&self, sink: &Sink) {
-        let until = Instant::now() + PATIENCE;
-        while Instant::now() < until && !self.missing(sink).is_empty() {
+        let (mut arrived, mut until) = (0, Instant::now() + PATIENCE);
+        let mut missing = self.missing(sink);
+        while Instant::now() < until && !missing.is_empty() {
             sleep(Duration::from_millis(100)).await;
+            if sink.distinct() > arrived {
+                (arrived, until) = (sink.distinct(), Instant::now() + PATIENCE);
+            }
+            missing = self.missing(sink);
         }
-        let missing = self.missing(sink);
         assert!(
             missing.is_empty(),
             "answered and never arrived: {} of {} events, {:?}…",

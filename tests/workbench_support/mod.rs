@@ -34,6 +34,9 @@ pub const MAX_ATTEMPTS: u32 = 3;
 /// The longest event that it returns.
 pub const MAX_EVENT_BYTES: usize = 2000;
 
+/// How long a Redis may take for an answer, whose disk may be slow now and then.
+const PATIENCE: Duration = Duration::from_secs(8);
+
 /// A workbench and what it stands on.
 pub struct Bench {
     pub work: Workbench,
@@ -74,11 +77,13 @@ async fn redis(url: &str, bytes: u64) -> Spool {
 fn redis_store(url: &str, options: store::Options) -> Store {
     let server = ServerOptions {
         url: url.to_owned(),
+        connect_timeout: PATIENCE,
+        response_timeout: PATIENCE,
         ..ServerOptions::default()
     };
     let replicas = Replicas {
         min: 0,
-        patience: Duration::from_secs(1),
+        patience: PATIENCE / 2,
     };
     let nodes = Nodes::new(&server).expect("settings");
     Store::Redis(RedisStore::new(nodes, replicas, options))

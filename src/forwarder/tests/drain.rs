@@ -35,7 +35,7 @@ async fn what_a_blocked_logstash_does_not_confirm_in_time_goes_back() {
 #[tokio::test]
 async fn nothing_is_leased_after_the_stop() {
     let logstash = Logstash::start().await;
-    let mut queue = Queue::to(&[logstash.address()]).started();
+    let mut queue = Queue::to(&[logstash.address()]).unhurried().started();
     queue.put(1, 10).await;
     queue.settled().await;
     queue.drain().await;

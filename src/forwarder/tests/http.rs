@@ -14,7 +14,10 @@ fn says(endpoint: &EndpointStatus, what: &str) -> bool {
 #[tokio::test]
 async fn every_event_is_delivered_once_in_requests_that_follow_each_other() {
     let input = HttpInput::start().await;
-    let mut queue = Queue::by_http(&[input.address()]).started();
+    let mut queue = Queue::by_http(&[input.address()]);
+    // Nor does a connection ask whether it lives.
+    queue.timing.alive = DEADLINE;
+    let mut queue = queue.started();
     queue.put(100, 100).await;
     let stats = queue.settled().await;
     assert_eq!(
@@ -42,7 +45,7 @@ async fn every_event_is_delivered_once_in_requests_that_follow_each_other() {
 #[tokio::test]
 async fn requests_begin_small_and_grow_with_each_quick_answer() {
     let input = HttpInput::start().await;
-    let mut queue = Queue::by_http(&[input.address()]);
+    let mut queue = Queue::by_http(&[input.address()]).never_slow();
     queue.output.ordered = true;
     queue.put(1, 3_000).await;
     queue.start();
@@ -53,10 +56,9 @@ async fn requests_begin_small_and_grow_with_each_quick_answer() {
 #[tokio::test]
 async fn an_answer_that_took_long_halves_the_next_request() {
     let input = HttpInput::start().await;
-    let mut queue = Queue::by_http(&[input.address()]);
+    let mut queue = Queue::by_http(&[input.address()]).slow_if_late();
     queue.output.ordered = true;
-    let late = Fault::Late(queue.timing.http.slow * 2);
-    input.faults([late, late]);
+    input.faults([Fault::Late(LATE); 2]);
     queue.put(1, 200).await;
     queue.start();
     queue.settled().await;
@@ -69,6 +71,8 @@ async fn both_forms_of_429_end_the_connection_and_bring_the_batch_again() {
         let input = HttpInput::start().await;
         let mut queue = Queue::by_http(&[input.address()]);
         queue.output.connections = 1;
+        // Only what a 429 ends is followed by another connection.
+        queue.timing.alive = DEADLINE;
         input.faults([fault, fault, fault]);
         queue.put(1, 10).await;
         queue.start();

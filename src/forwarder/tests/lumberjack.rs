@@ -9,7 +9,9 @@ const POISON: &str = "poison";
 #[tokio::test]
 async fn every_event_is_delivered_once_in_windows_that_follow_each_other() {
     let beats = Beats::start().await;
-    let mut queue = Queue::by_lumberjack(&[beats.address()]).started();
+    let mut queue = Queue::by_lumberjack(&[beats.address()])
+        .unhurried()
+        .started();
     queue.put(100, 100).await;
     let stats = queue.settled().await;
     assert_eq!(
@@ -32,7 +34,9 @@ async fn every_event_is_delivered_once_in_windows_that_follow_each_other() {
 #[tokio::test]
 async fn windows_begin_small_and_soon_have_as_many_events_as_they_may() {
     let beats = Beats::start().await;
-    let mut queue = Queue::by_lumberjack(&[beats.address()]);
+    let mut queue = Queue::by_lumberjack(&[beats.address()])
+        .unhurried()
+        .never_slow();
     queue.output.ordered = true;
     queue.put(1, 9_000).await;
     queue.start();
@@ -44,10 +48,9 @@ async fn windows_begin_small_and_soon_have_as_many_events_as_they_may() {
 #[tokio::test]
 async fn a_window_that_took_long_halves_the_next() {
     let beats = Beats::start().await;
-    let mut queue = Queue::by_lumberjack(&[beats.address()]);
+    let mut queue = Queue::by_lumberjack(&[beats.address()]).slow_if_late();
     queue.output.ordered = true;
-    let late = Fault::LateAck(queue.timing.lumberjack.slow * 2);
-    beats.faults([late, late]);
+    beats.faults([Fault::LateAck(LATE); 2]);
     queue.put(1, 200).await;
     queue.start();
     queue.settled().await;
@@ -57,7 +60,7 @@ async fn a_window_that_took_long_halves_the_next() {
 #[tokio::test]
 async fn compressed_windows_hold_the_same_events() {
     let beats = Beats::start().await;
-    let mut queue = Queue::by_lumberjack(&[beats.address()]);
+    let mut queue = Queue::by_lumberjack(&[beats.address()]).unhurried();
     queue.output.compression = Compression::Level(5);
     let mut queue = queue.started();
     queue.put(50, 100).await;
@@ -73,7 +76,10 @@ async fn compressed_windows_hold_the_same_events() {
 #[tokio::test]
 async fn a_blocked_logstash_is_waited_for_however_long_and_gets_everything_once() {
     let beats = Beats::start_with(Script::Block, Pace::default()).await;
-    let mut queue = Queue::by_lumberjack(&[beats.address()]).started();
+    let mut queue = Queue::by_lumberjack(&[beats.address()]);
+    // Many times what lies between two words of a Logstash on a busy machine.
+    queue.timing.lumberjack.silence = Duration::from_secs(3);
+    let mut queue = queue.started();
     queue.put(50, 100).await;
     queue.wait_for_state(EndpointState::Blocked).await;
     let says_so = |e: &EndpointStatus| {
@@ -115,7 +121,7 @@ async fn a_host_that_accepts_and_never_says_a_word_is_given_up_and_holds_up_nobo
 #[tokio::test]
 async fn a_partial_ack_settles_the_batches_it_covers_and_only_the_rest_is_sent_again() {
     let beats = Beats::start().await;
-    let mut queue = Queue::by_lumberjack(&[beats.address()]);
+    let mut queue = Queue::by_lumberjack(&[beats.address()]).unhurried();
     queue.output.ordered = false;
     queue.output.connections = 1;
     beats.faults([Fault::Reset {
@@ -137,7 +143,9 @@ async fn a_partial_ack_settles_the_batches_it_covers_and_only_the_rest_is_sent_a
 #[tokio::test]
 async fn acks_in_steps_are_one_confirmation() {
     let beats = Beats::start_with(Script::Steps(7), Pace::default()).await;
-    let mut queue = Queue::by_lumberjack(&[beats.address()]).started();
+    let mut queue = Queue::by_lumberjack(&[beats.address()])
+        .unhurried()
+        .started();
     queue.put(10, 50).await;
     queue.settled().await;
     assert_eq!(beats.sink().order().len(), 500);
@@ -200,7 +208,7 @@ async fn an_ack_of_events_that_were_not_sent_yet_confirms_nothing() {
 #[tokio::test]
 async fn a_second_ack_of_a_window_is_not_taken_for_the_next_ones() {
     let beats = Beats::start().await;
-    let mut queue = Queue::by_lumberjack(&[beats.address()]);
+    let mut queue = Queue::by_lumberjack(&[beats.address()]).unhurried();
     queue.output.ordered = true;
     // The next window has the same events at least, and is never processed.
     beats.faults([Fault::AckTwice]);
@@ -217,7 +225,7 @@ async fn a_second_ack_of_a_window_is_not_taken_for_the_next_ones() {
 #[tokio::test]
 async fn an_ack_that_comes_late_still_confirms() {
     let beats = Beats::start().await;
-    let mut queue = Queue::by_lumberjack(&[beats.address()]);
+    let mut queue = Queue::by_lumberjack(&[beats.address()]).unhurried();
     beats.faults([Fault::LateAck(Duration::from_millis(500))]);
     queue.put(2, 50).await;
     queue.start();
@@ -227,11 +235,7 @@ async fn an_ack_that_comes_late_still_confirms() {
 
 #[tokio::test]
 async fn an_idle_connection_is_closed_before_logstash_resets_it() {
-    let pace = Pace {
-        inactivity: Duration::from_millis(1500),
-        ..Pace::default()
-    };
-    let beats = Beats::start_with(Script::Ack, pace).await;
+    let beats = Beats::start().await;
     let mut queue = Queue::by_lumberjack(&[beats.address()]);
     queue.timing.lumberjack.idle = Duration::from_millis(300);
     let mut queue = queue.started();
@@ -253,7 +257,9 @@ async fn a_logstash_that_resets_idle_connections_loses_nothing() {
         ..Pace::default()
     };
     let beats = Beats::start_with(Script::Ack, pace).await;
-    let mut queue = Queue::by_lumberjack(&[beats.address()]).started();
+    let mut queue = Queue::by_lumberjack(&[beats.address()])
+        .unhurried()
+        .started();
     for _ in 0..5 {
         queue.put(2, 10).await;
         queue.settled().await;

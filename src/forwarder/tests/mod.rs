@@ -101,11 +101,27 @@ impl Queue {
         ));
     }
 
-    /// For a Logstash that listens all the time and is to get nothing twice: on a
-    /// busy machine an answer may take longer than the window.
+    /// For a Logstash that is there all the time and is to get nothing twice: on a
+    /// busy machine an answer may take longer than the window, and a word longer than
+    /// silence is borne.
     fn unhurried(mut self) -> Self {
         self.timing.json_lines.window = DEADLINE;
+        self.timing.lumberjack.silence = DEADLINE;
         self
+    }
+
+    /// Each answer is quick, however busy the machine is.
+    fn never_slow(mut self) -> Self {
+        self.timing.lumberjack.slow = DEADLINE;
+        self.timing.http.slow = DEADLINE;
+        self
+    }
+
+    /// An answer is slow that comes after [`LATE`], and no other.
+    fn slow_if_late(mut self) -> Self {
+        self.timing.lumberjack.slow = LATE / 2;
+        self.timing.http.slow = LATE / 2;
+        self.unhurried()
     }
 
     fn started(mut self) -> Self {
@@ -264,6 +280,9 @@ fn quick() -> Timing {
         ..Timing::default()
     }
 }
+
+/// An answer that is to be late comes so late, for [`Queue::slow_if_late`].
+const LATE: Duration = Duration::from_secs(4);
 
 /// How long a scripted stop goes on after the listener was closed, and how long
 /// the next start takes: as measured, far more than the window, but quicker.

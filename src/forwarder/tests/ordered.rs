@@ -42,7 +42,10 @@ async fn the_next_host_takes_over_in_order() {
     let sink: Arc<Sink> = Arc::default();
     let mut first = Logstash::start_with(Script::Read, sink.clone()).await;
     let second = Logstash::start_with(Script::Read, sink.clone()).await;
-    let mut queue = ordered(&[nobody(), first.address(), second.address()]);
+    let hosts = [nobody(), first.address(), second.address()];
+    let mut queue = Queue::to(&hosts).unhurried();
+    queue.output.ordered = true;
+    let mut queue = queue.started();
     queue.put(30, 10).await;
     sink.wait_for(0..20).await;
     let (one, other) = (first.received(), second.received());
@@ -57,7 +60,9 @@ async fn the_next_host_takes_over_in_order() {
 #[tokio::test]
 async fn a_host_that_was_left_is_not_shown_as_open() {
     let mut hosts = [Logstash::start().await, Logstash::start().await];
-    let mut queue = ordered(&[hosts[0].address(), hosts[1].address()]);
+    let mut queue = Queue::to(&[hosts[0].address(), hosts[1].address()]).unhurried();
+    queue.output.ordered = true;
+    let mut queue = queue.started();
     queue.put(1, 10).await;
     queue.settled().await;
     let used = hosts.iter().position(|host| host.received() > 0);

@@ -98,10 +98,13 @@ async fn a_batch_is_not_let_go_while_its_dead_letter_cannot_be_kept() {
         let sink = logstash.sink();
         sink.wait_for(0..7).await;
         sink.wait_for(8..120).await;
+        while queue.stats().ledger.confirmed < 100 {
+            sleep(Duration::from_millis(5)).await;
+        }
     };
-    innocent.await;
+    timeout(DEADLINE, innocent).await.expect("confirmed");
     // All that is left to do is to keep the letter.
-    sleep(Duration::from_secs(1)).await;
+    sleep(Duration::from_millis(200)).await;
     let stats = queue.drain().await;
     assert_eq!((stats.ledger.confirmed, stats.waiting_events), (100, 20));
     assert_eq!(
