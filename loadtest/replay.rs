@@ -1,12 +1,12 @@
-//! A replay behind live traffic: what live answers lose by it. Rounds with a replay and
-//! rounds without take turns in one gateway, at the same fixed rate.
+//! A replay behind live traffic: what live answers lose by it. As many rounds as fit into
+//! a whole replay, and then as many without, in one gateway, at the same fixed rate.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use serde_json::{Value, json};
@@ -27,11 +27,11 @@ pub(crate) struct Options {
     /// Live events a second.
     #[arg(long, default_value_t = 50_000)]
     rate: u64,
-    /// How long a round lasts; the replay has to last longer.
+    /// How long a round lasts; a replay has to last longer.
     #[arg(long, default_value_t = 10)]
     seconds: u64,
-    /// How many rounds of each kind.
-    #[arg(long, default_value_t = 3)]
+    /// How many replays.
+    #[arg(long, default_value_t = 2)]
     repeat: usize,
     /// The gateway's program.
     #[arg(long, default_value = "target/release/stashgate")]
@@ -61,28 +61,16 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
 
     let live = scenario(options.rate * options.seconds, Some(options.rate));
     let (mut alone, mut beside) = (Vec::new(), Vec::new());
-    for round in 1..=options.repeat {
-        alone.push(p99(&live, input)?);
-        let id = begin(admin, until)?;
-        let before = events_of(&job(admin, id)?);
-        beside.push(p99(&live, input)?);
-        let after = job(admin, id)?;
-        let events = events_of(&after) - before;
-        let state = after["state"].as_str().unwrap_or_default().to_owned();
-        println!(
-            "{round} of {}: live p99 {:.2} ms alone, {:.2} ms beside {events} replayed events ({state})",
-            options.repeat,
-            alone[round - 1],
-            beside[round - 1],
-        );
-        ensure!(state == "running", "the replay was over before the round");
-        ask(
-            admin,
-            "POST",
-            &format!("/api/v1/replays/{id}/cancel"),
-            &json!({}),
-        )?;
-        thread::sleep(Duration::from_secs(2));
+    for replay in 1..=options.repeat {
+        let with = beside_one(&live, (input, admin), until)?;
+        for slowest in with {
+            let without = p99(&live, input)?;
+            println!(
+                "replay {replay}: live p99 {slowest:.2} ms beside it, {without:.2} ms after it"
+            );
+            beside.push(slowest);
+            alone.push(without);
+        }
     }
     let ratio = median(&mut beside) / median(&mut alone);
     println!("median p99 beside a replay over that without: {ratio:.2}");
@@ -115,6 +103,34 @@ fn scenario(events: u64, rate: Option<u64>) -> Scenario {
 fn p99(live: &Scenario, input: SocketAddr) -> anyhow::Result<f64> {
     let times = Arc::new(SendTimes::new(live.events, live.batch_events));
     Ok(millis(&generate::run(live, input, &times)?.latency, 0.99))
+}
+
+/// The p99 of each round that a whole replay was beside.
+fn beside_one(
+    live: &Scenario,
+    (input, admin): (SocketAddr, SocketAddr),
+    until: stashgate::batch::UnixMillis,
+) -> anyhow::Result<Vec<f64>> {
+    let begun = Instant::now();
+    let id = begin(admin, until)?;
+    let mut rounds = Vec::new();
+    let ended = loop {
+        let slowest = p99(live, input)?;
+        let now = job(admin, id)?;
+        if now["state"] != "running" {
+            // Only a part of this round had it beside.
+            break now;
+        }
+        rounds.push(slowest);
+    };
+    ensure!(ended["state"] == "done", "the replay is not done: {ended}");
+    ensure!(
+        !rounds.is_empty(),
+        "the replay was over before the first round"
+    );
+    let (events, seconds) = (events_of(&ended), begun.elapsed().as_secs());
+    println!("{events} events were replayed in less than {seconds} s");
+    Ok(rounds)
 }
 
 /// Begins a replay of all that was accepted before `until`; returns when it sends.
