@@ -22,20 +22,19 @@ impl Returning {
         Self(command.expect("starts"))
     }
 
-    /// Waits until it has returned some letters, and has not returned all.
-    pub(crate) async fn is_half_way(&mut self, setup: &Setup) {
+    /// Waits until it has returned some letters.
+    pub(crate) async fn is_half_way(&self, setup: &Setup) {
         eventually("some are returned", || returned(setup) > 0).await;
-        let ended = self.0.try_wait().expect("a child");
-        assert_eq!(ended, None, "it was half-way");
     }
 
-    /// It has done all; what it said.
-    pub(crate) async fn succeeds(self) -> String {
+    /// It has done all. What it said tells whether it had to wait: on a machine that is
+    /// busy with other things it may have been over before anything happened.
+    pub(crate) async fn succeeds(self) {
         let ended = tokio::task::spawn_blocking(move || self.0.wait_with_output()).await;
         let ended = ended.expect("waited").expect("ended");
-        let said = String::from_utf8_lossy(&ended.stderr).into_owned();
+        let said = String::from_utf8_lossy(&ended.stderr);
         assert!(ended.status.success(), "{said}");
-        said
+        eprintln!("{said}");
     }
 }
 
