@@ -25,7 +25,7 @@ mod recipe;
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use command::{run, stashgate};
 use gateway::eventually;
@@ -213,6 +213,37 @@ fn every_subcommand_that_a_page_names_exists() {
                 .next();
             let word = word.unwrap_or_default();
             assert!(help.contains(&format!("\n  {word} ")), "{page}: {word}");
+            named += 1;
+        }
+    }
+    assert!(named > 10, "the pages name {named}");
+}
+
+/// What a link to a heading is called: as GitHub makes it.
+fn anchor(heading: &str) -> String {
+    let text = heading.trim_start_matches('#').trim().to_lowercase();
+    let kept = text
+        .chars()
+        .filter(|c| c.is_alphanumeric() || "-_ ".contains(*c));
+    kept.map(|c| if c == ' ' { '-' } else { c }).collect()
+}
+
+#[test]
+fn every_heading_that_a_link_names_exists() {
+    let mut named = 0;
+    for page in pages() {
+        let text = fs::read_to_string(&page).expect("a page");
+        let folder = Path::new(&page).parent().expect("a folder");
+        let links = text.split("](").skip(1).filter_map(|l| l.split(')').next());
+        let links = links.filter(|link| !link.contains("://"));
+        for (file, heading) in links.filter_map(|link| link.split_once('#')) {
+            let there = match file {
+                "" => text.clone(),
+                file => fs::read_to_string(folder.join(file)).expect("a page"),
+            };
+            let mut headings = there.lines().filter(|line| line.starts_with('#'));
+            let is_there = headings.any(|line| anchor(line) == heading);
+            assert!(is_there, "{page}: {file}#{heading}");
             named += 1;
         }
     }

@@ -48,6 +48,7 @@ struct LogArgs {
     #[arg(
         long,
         global = true,
+        help_heading = "Log",
         value_enum,
         default_value_t,
         value_name = "FORMAT"
@@ -55,7 +56,13 @@ struct LogArgs {
     log_format: log::Format,
     /// error, warn, info, debug, trace, or a filter such as
     /// info,stashgate::forwarder=debug.
-    #[arg(long, global = true, env = "RUST_LOG", value_name = "LEVEL")]
+    #[arg(
+        long,
+        global = true,
+        help_heading = "Log",
+        env = "RUST_LOG",
+        value_name = "LEVEL"
+    )]
     log_level: Option<String>,
 }
 
