@@ -165,11 +165,16 @@ async fn what_a_mapping_refused_is_repaired_and_returned_under_its_ids() {
     assert_eq!(status(&site)["dead_letters"]["held"], 0);
 }
 
-/// A thousand events of today, indexed; what the recipe of a lost day is typed upon.
+/// A thousand events of today and three that were refused, repaired and returned, all of
+/// them indexed; what the recipe of a lost day is typed upon.
 async fn a_day() -> (Site, Recipe) {
-    let site = Site::start("").await;
+    let mut site = Site::start("").await;
     post(site.setup.http, &events(0..1_000));
-    all_arrived(&site, 0..1_000).await;
+    site.refuse(1_000..1_003, "took", json!("7")).await;
+    let repair = Recipe::new(section("docs/operations.md", "A mapping conflict"));
+    repair.rest(&mut site).await;
+    eventually("they come again", || came_twice(&site) == 3).await;
+    all_arrived(&site, 0..1_003).await;
     let recipe = Recipe::new(section("docs/operations.md", "Elasticsearch lost a day"));
     (site, recipe)
 }
@@ -178,16 +183,23 @@ async fn a_day() -> (Site, Recipe) {
 async fn a_lost_day_is_replayed_over_what_is_left_of_it_and_into_an_empty_index() {
     let (mut site, mut recipe) = a_day().await;
     recipe.up_to(&mut site, "stashgate replay status").await;
-    eventually("all came again", || came_twice(&site) == 1_000).await;
-    assert_eq!(site.elastic.documents(), 1_000);
+    // The refused ones in both of their forms.
+    eventually("all came again", || came_twice(&site) == 3 + 1_006).await;
+    assert_eq!(site.elastic.documents(), 1_003);
     recipe.up_to(&mut site, "curl -sS -X DELETE").await;
     assert_eq!(site.elastic.documents(), 0);
+    let returned = "stashgate replay --from";
+    let said = recipe.up_to(&mut site, returned).await;
+    assert!(
+        said.contains("picked by the expression: 3 events"),
+        "{said}"
+    );
     recipe.rest(&mut site).await;
     eventually("the day is there again", || {
-        site.elastic.documents() == 1_000
+        site.elastic.documents() == 1_003
     })
     .await;
-    all_arrived(&site, 0..1_000).await;
+    all_arrived(&site, 0..1_003).await;
 }
 
 /// `POST /v1/events`; the status of the answer.
@@ -203,7 +215,7 @@ async fn the_data_folder_moves_from_a_full_disk_to_a_bigger_one() {
     const ROOM: &str = "min_free_bytes = \"1MiB\"";
     const FULL: &str = "min_free_bytes = \"1PiB\"";
     let mut site = Site::start(&format!("[spool.journal]\n{ROOM}")).await;
-    site.logstash.script(Script::Block);
+    site.logstash.stop(Duration::from_millis(50)).await;
     post(site.setup.http, &events(0..500));
     // No disk has so much room.
     site.stop_gateway().await;
@@ -226,7 +238,7 @@ async fn the_data_folder_moves_from_a_full_disk_to_a_bigger_one() {
     site.set(FULL, ROOM);
     recipe.rest(&mut site).await;
     assert!(!Path::new(&old).exists());
-    site.logstash.script(Script::Ack);
+    site.logstash.start_again().await;
     post(site.setup.http, &events(500..600));
     all_arrived(&site, 0..600).await;
 }
