@@ -469,3 +469,25 @@ async fn a_field_is_found_where_its_group_is_full_on_the_disk() {
 async fn a_field_is_found_where_its_group_is_full_in_redis() {
     a_field_is_found_also_where_it_has_no_group_of_its_own(Kind::Redis).await;
 }
+
+#[tokio::test]
+async fn a_repair_that_is_asked_for_again_is_not_made_twice() {
+    let bench = Bench::new(Kind::Disk).await;
+    let letters = (0..3).map(|n| letter(&format!("id-{n}"), r#"{"n":1}"#));
+    bench.file(letters.collect()).await;
+    let repair = |expression: &str| Question {
+        apply: true,
+        ..repair(expression)
+    };
+    let first = repaired(&bench, repair(".n += 1")).await;
+    assert_eq!((first.done, first.unchanged), (3, 0));
+    let again = repaired(&bench, repair(".n += 1")).await;
+    assert_eq!((again.done, again.unchanged), (0, 3));
+    let other = repaired(&bench, repair(".n += 5")).await;
+    assert_eq!((other.done, other.unchanged), (3, 0));
+    let held = bench.held().await;
+    assert!(
+        held.iter()
+            .all(|letter| letter.letter.event == r#"{"n":7}"#)
+    );
+}

@@ -1,5 +1,7 @@
 //! Repairs letters, and throws letters away.
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 use serde_json::value::RawValue;
 
@@ -30,10 +32,12 @@ impl Workbench {
         let longest = self.settings.limits.max_event_bytes;
         let rewritten = self.jq.rewrite(expression, &events, longest).await;
         let rewritten = rewritten.map_err(|error| not_run(error, &letters))?;
+        let had = self.had_it(expression, &letters, &rewritten).await;
         let mut repaired = Vec::new();
         for (letter, rewritten) in letters.iter().zip(rewritten) {
             match rewritten {
                 Rewritten::Same => report.unchanged += 1,
+                Rewritten::Changed(_) if had.contains(&letter.number) => report.unchanged += 1,
                 Rewritten::Failed(why) => report.failed(letter, why),
                 Rewritten::Changed(event) => {
                     report.sample(letter, &event);
@@ -46,6 +50,35 @@ impl Workbench {
             false => repaired.len() as u64,
         };
         Ok(report)
+    }
+
+    /// Which letters are what this repair makes of their originals. They had it: who asks
+    /// again, since an answer was lost, must not have `.n += 1` done twice.
+    async fn had_it(
+        &self,
+        expression: &str,
+        letters: &[Letter],
+        rewritten: &[Rewritten],
+    ) -> BTreeSet<u64> {
+        let would_change = letters.iter().zip(rewritten);
+        let would_change = would_change.filter(|(_, to)| matches!(to, Rewritten::Changed(_)));
+        let repaired: Vec<_> = would_change
+            .filter_map(|(letter, _)| Some((letter, letter.original.clone()?)))
+            .collect();
+        if repaired.is_empty() {
+            return BTreeSet::new();
+        }
+        let originals = repaired.iter().map(|(_, o)| (o.clone(), o.clone()));
+        let originals: Vec<_> = originals.collect();
+        let longest = self.settings.limits.max_event_bytes;
+        // It could be run just now. If it cannot any more, the repair goes on as asked.
+        let made = self.jq.rewrite(expression, &originals, longest).await;
+        let made = repaired.iter().zip(made.unwrap_or_default());
+        let same = made.filter(|((letter, _), made)| match made {
+            Rewritten::Changed(event) => *event == letter.letter.event,
+            _ => false,
+        });
+        same.map(|((letter, _), _)| letter.number).collect()
     }
 
     /// Throws a chunk of letters away, or counts them.
