@@ -12,10 +12,14 @@ use std::time::{Duration, Instant};
 use gateway::{Gateway, PATIENCE, Setup};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::time::sleep;
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
 
 /// A post of any length takes no more memory than so much beyond what the program had.
 const MORE_MEMORY: u64 = 96 << 20;
+/// So much do any number of posts take that stand still: 40 MiB, and what the allocator keeps
+/// of those that gave way.
+const MORE_OF_ALL: u64 = 128 << 20;
 
 /// A gateway whose Logstash is away.
 fn setup(more: &str) -> Setup {
@@ -133,6 +137,40 @@ async fn bombs_end_at_the_budget_or_the_longest_element_and_take_no_memory() {
     let more = most_memory(&gateway) - before;
     eprintln!("{} MiB more than {} MiB", more >> 20, before >> 20);
     assert!(more < MORE_MEMORY, "{more}");
+}
+
+#[tokio::test]
+async fn posts_that_stand_still_take_no_more_memory_than_they_may_together() {
+    let setup = setup("");
+    let gateway = setup.start_and_wait().await;
+    let before = most_memory(&gateway);
+    let element = format!("[\"{}", "x".repeat(20 << 20));
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    gzip.write_all(element.as_bytes()).expect("compresses");
+    let gzip = gzip.finish().expect("compresses");
+    let mut still = JoinSet::new();
+    for _ in 0..8 {
+        let mut socket = post(setup.http, "content-encoding: gzip\r\n").await;
+        assert!(send(&mut socket, &gzip).await);
+        still.spawn(async move {
+            let mut answer = String::new();
+            let _ = socket.read_to_string(&mut answer).await;
+            answer
+        });
+    }
+    // One has room, and stands still.
+    for _ in 0..7 {
+        let answer = timeout(PATIENCE, still.join_next()).await.expect("in time");
+        let answer = answer.expect("some are left").expect("ends");
+        assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
+    }
+    let mut socket = post(setup.http, "").await;
+    send(&mut socket, format!("[{}]", refused(1, "")).as_bytes()).await;
+    let answer = answer(socket).await;
+    assert!(answer.ends_with(r#"{"kept":1}"#), "{answer}");
+    let more = most_memory(&gateway) - before;
+    eprintln!("{} MiB more than {} MiB", more >> 20, before >> 20);
+    assert!(more < MORE_OF_ALL, "{more}");
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@
 pub mod disk;
 pub mod grpc;
 pub mod http;
+pub mod letters;
 pub mod lumberjack;
 pub mod tcp;
 

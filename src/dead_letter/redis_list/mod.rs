@@ -16,7 +16,7 @@ use bytes::Bytes;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
-use super::{DeadLetter, DeadLetters, Reason, Source, Unindexable, refusal};
+use super::{DeadLetter, DeadLetters, refusal};
 use crate::batch::{QueueName, UnixMillis};
 use crate::log::Complaints;
 use crate::spool::redis::nodes::{Conn, Fault, Nodes};
@@ -173,17 +173,6 @@ impl RedisList {
     fn letter(&self, element: &Bytes, now: UnixMillis) -> DeadLetter {
         let Options { queue, queues, .. } = &self.options;
         let named = |name: &str| queues.iter().find(|queue| queue.as_str() == name).cloned();
-        let letter = refusal::letter(element, queue, named, now);
-        letter.unwrap_or_else(|refusal::NoJson(detail)| DeadLetter {
-            queue: queue.clone(),
-            id: None,
-            reason: Reason::Unindexable(Unindexable::Other),
-            field: None,
-            detail: format!("an element of the Redis list that is no JSON: {detail}"),
-            source: Source::Logstash,
-            attempt: 1,
-            at: now,
-            event: element.clone(),
-        })
+        refusal::letter(element, queue, named, now)
     }
 }

@@ -15,7 +15,8 @@
 //!   class, a field and a sentence of it.
 //!
 //! Nothing is lost for want of understanding: what is unknown is kept as `other` with all
-//! that was said, and an element that is no such event is kept as it came.
+//! that was said, and an element that is no such event, or no JSON, is kept as it came:
+//! sent again it would be no better.
 
 mod inspect;
 mod said;
@@ -28,18 +29,13 @@ use bytes::Bytes;
 
 use super::{DeadLetter, Reason, Source, Unindexable};
 use crate::batch::{QueueName, UnixMillis};
-use crate::event::{self, MAX_ID_BYTES, RejectReason};
+use crate::event::{self, MAX_ID_BYTES};
 
 /// The member by which an event tells why it was refused.
 pub const MEMBER: &str = "_gateway_dlq";
 
 /// Most characters of a detail that was understood.
 const MAX_DETAIL: usize = 1000;
-
-/// The element is not JSON; in words.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("an element is no JSON: {0}")]
-pub struct NoJson(pub String);
 
 /// Makes a letter of one element of what Logstash sent. `queue_named` gives the queue of a
 /// name, if there is one; `queue` is that of an event that does not name one. `now` is the
@@ -49,7 +45,7 @@ pub fn letter(
     queue: &QueueName,
     queue_named: impl Fn(&str) -> Option<QueueName>,
     now: UnixMillis,
-) -> Result<DeadLetter, NoJson> {
+) -> DeadLetter {
     let as_it_came = |detail: String| DeadLetter {
         queue: queue.clone(),
         id: None,
@@ -63,22 +59,19 @@ pub fn letter(
     };
     let detached = match event::detach(element, MEMBER) {
         Ok(detached) => detached,
-        Err((RejectReason::InvalidJson, detail)) => return Err(NoJson(detail)),
-        Err((_, detail)) => {
-            return Ok(as_it_came(format!("not read, kept as it came: {detail}")));
-        }
+        Err((_, detail)) => return as_it_came(format!("not read, kept as it came: {detail}")),
     };
     let Some(mark) = detached.value else {
-        return Ok(as_it_came(format!(
+        return as_it_came(format!(
             "the event came without {MEMBER}, which tells why it was refused"
-        )));
+        ));
     };
     if mark.first() != Some(&b'{') {
-        return Ok(as_it_came(format!("{MEMBER} is not an object")));
+        return as_it_came(format!("{MEMBER} is not an object"));
     }
     let told = Told { mark };
     let verdict = told.verdict(&detached.rest);
-    Ok(DeadLetter {
+    DeadLetter {
         queue: told
             .resolved("queue")
             .and_then(|name| queue_named(&name))
@@ -91,7 +84,7 @@ pub fn letter(
         attempt: told.attempt(),
         at: told.at().unwrap_or(now),
         event: detached.rest.into(),
-    })
+    }
 }
 
 /// What an event tells in [`MEMBER`].

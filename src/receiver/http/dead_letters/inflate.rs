@@ -12,6 +12,10 @@ use crate::receiver::reply::Refusal;
 /// 32 KiB, the only window that gzip has.
 const GZIP_WINDOW_BITS: u8 = 15;
 
+/// Memory that a decompression of a kind takes, and a little more.
+const GZIP_BYTES: usize = 64 << 10;
+const ZSTD_BYTES: usize = (1 << ZSTD_WINDOW_LOG) + (256 << 10);
+
 /// What is being decompressed.
 pub(super) struct Inflate {
     kind: Kind,
@@ -58,6 +62,15 @@ impl Inflate {
             if input.len() == before {
                 return Err(unreadable("the decompression makes no progress"));
             }
+        }
+    }
+
+    /// How many bytes are in memory.
+    pub(super) fn held(&self) -> usize {
+        match self.kind {
+            Kind::Plain | Kind::Zstd(None) => 0,
+            Kind::Gzip(_) => GZIP_BYTES,
+            Kind::Zstd(Some(_)) => ZSTD_BYTES,
         }
     }
 

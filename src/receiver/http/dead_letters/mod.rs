@@ -3,10 +3,10 @@
 //! (`format => json_batch`). See [`crate::dead_letter::refusal`] for what an event has.
 //!
 //! - An array of events, one event, or many one after the other (NDJSON); gzip or zstd.
-//! - A body of any length: it is split, read and kept while it still arrives. A post
-//!   takes [`BYTES`] or so of memory; an element may have [`split::MAX_ELEMENT`], but only
-//!   one of more than [`BYTES`] is in memory at a time. At most [`POSTS`] are received
-//!   at once, and they take nothing of the room of other bodies, nor these of theirs.
+//! - A body of any length: it is split, read and kept while it still arrives. Between what
+//!   its client sends a post has an element in memory, of [`split::MAX_ELEMENT`] at most,
+//!   and letters of [`BYTES`] or so. What all posts take is bounded, see [`room`]; they
+//!   take nothing of the room of other bodies, nor these of theirs.
 //! - 200 with `{"kept": n}` when all of them are durable.
 //! - 503 for everything else, whatever it is: Logstash's http output drops the events on
 //!   most other answers and sends them again on this one. What was kept of a body that is
@@ -14,59 +14,35 @@
 //!   this path (credentials) has to refuse with 503, too.
 
 mod inflate;
+mod room;
 mod split;
-
-use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::Method;
 use axum::http::request::Parts;
 use axum::response::Response;
-use tokio::sync::{Semaphore, SemaphorePermit};
-use tokio::time::timeout;
+use bytes::Bytes;
 
 use self::inflate::Inflate;
+pub(super) use self::room::Room;
+use self::room::Share;
 use self::split::{SplitError, Splitter};
 use super::{App, answer, body, decode, request};
 use crate::batch::{QueueName, UnixMillis};
 use crate::dead_letter::{DeadLetter, refusal};
 use crate::event::BlockError;
-use crate::log::SharedComplaints;
 use crate::receiver::reply::Refusal;
-use crate::spool::FullReason;
 
-/// Most posts that are received at once; others wait.
-const POSTS: usize = 4;
-/// How long a post waits for its turn, or a large element for its.
-const PATIENCE: Duration = Duration::from_secs(10);
 /// Letters are kept when there are so many, or so many bytes of them.
 const LETTERS: usize = 1000;
 const BYTES: usize = 1 << 20;
+/// What a letter takes beside its bytes, and a little more.
+const LETTER_BYTES: usize = 512;
 /// A body is taken apart in pieces of this length, compressed or not.
 const PIECE: usize = 64 << 10;
 
 const EXPECTED: &str = "application/json or application/x-ndjson";
-
-/// What all posts share.
-#[derive(Debug)]
-pub(super) struct Room {
-    posts: Semaphore,
-    /// For the one element that is longer than [`BYTES`].
-    large: Semaphore,
-    /// Posts that were refused. Logstash sends them again and tells nobody.
-    refused: SharedComplaints,
-}
-
-impl Default for Room {
-    fn default() -> Self {
-        Self {
-            posts: Semaphore::new(POSTS),
-            large: Semaphore::new(1),
-            refused: SharedComplaints::default(),
-        }
-    }
-}
 
 /// Takes letters; every method comes here.
 pub(super) async fn dead_letters(State(app): State<App>, request: Request) -> Response {
@@ -106,17 +82,13 @@ async fn take(app: &App, head: &Parts, body: &mut Body) -> Result<u64, Refusal> 
         });
     }
     let queue = app.intake.queue(&request::queue(head)?)?;
-    let mut inflate = Inflate::new(decode::encoding(&head.headers)?);
+    let inflate = Inflate::new(decode::encoding(&head.headers)?);
     let receive = async {
-        let mut post = Post::new(app, queue, turn(&app.letters.posts).await?);
-        let mut piece = vec![0; PIECE];
-        while let Some(chunk) = body::chunk(body).await? {
-            let mut chunk = &chunk[..];
-            while let Some(len) = inflate.read(&mut chunk, &mut piece)? {
-                post.take(&piece[..len]).await?;
-            }
+        let mut post = Post::new(app, queue, inflate);
+        post.share.hold(post.held())?;
+        while let Some(chunk) = post.next(body).await? {
+            post.take(&chunk).await?;
         }
-        inflate.finish()?;
         post.finish().await
     };
     tokio::select! {
@@ -126,78 +98,96 @@ async fn take(app: &App, head: &Parts, body: &mut Body) -> Result<u64, Refusal> 
     }
 }
 
-async fn turn(room: &Semaphore) -> Result<SemaphorePermit<'_>, Refusal> {
-    let full = || Refusal::Full(FullReason::InFlight);
-    let turn = timeout(PATIENCE, room.acquire()).await;
-    turn.map_err(|_| full())?.map_err(|_| full())
-}
-
 /// A body that is being received.
 struct Post<'a> {
     app: &'a App,
     queue: QueueName,
     now: UnixMillis,
+    inflate: Inflate,
     splitter: Splitter,
     letters: Vec<DeadLetter>,
     /// Length of the elements that `letters` were made of.
     bytes: usize,
     kept: u64,
-    large: Option<SemaphorePermit<'a>>,
-    _turn: SemaphorePermit<'a>,
+    share: Share<'a>,
 }
 
 impl<'a> Post<'a> {
-    fn new(app: &'a App, queue: QueueName, turn: SemaphorePermit<'a>) -> Self {
+    fn new(app: &'a App, queue: QueueName, inflate: Inflate) -> Self {
         Self {
             app,
             queue,
             now: UnixMillis::now(),
+            inflate,
             splitter: Splitter::default(),
             letters: Vec::new(),
             bytes: 0,
             kept: 0,
-            large: None,
-            _turn: turn,
+            share: app.letters.share(),
         }
     }
 
-    async fn take(&mut self, piece: &[u8]) -> Result<(), Refusal> {
-        self.splitter.push(piece);
+    /// What the client sends next.
+    async fn next(&self, body: &mut Body) -> Result<Option<Bytes>, Refusal> {
+        self.share.wait(body::chunk(body)).await?
+    }
+
+    async fn take(&mut self, mut chunk: &[u8]) -> Result<(), Refusal> {
+        self.share.hold(self.held() + chunk.len())?;
+        let _turn = self.app.letters.turn().await?;
+        let mut piece = vec![0; PIECE];
+        while let Some(len) = self.inflate.read(&mut chunk, &mut piece)? {
+            self.splitter.push(&piece[..len]);
+            self.read_elements().await?;
+            self.share.hold(self.held() + chunk.len())?;
+        }
+        Ok(())
+    }
+
+    /// How much is in memory.
+    fn held(&self) -> usize {
+        let letters = self.bytes + self.letters.len() * LETTER_BYTES;
+        self.inflate.held() + self.splitter.held() + letters
+    }
+
+    async fn read_elements(&mut self) -> Result<(), Refusal> {
         while let Some(element) = self.splitter.next().map_err(refused)? {
-            let known = |name: &str| self.app.intake.queue(name).ok();
-            let letter = refusal::letter(&element, &self.queue, known, self.now);
-            let malformed = |error: refusal::NoJson| BlockError::Malformed {
-                detail: error.to_string(),
+            let large = match element.len() > BYTES {
+                true => {
+                    self.keep().await?;
+                    Some(self.app.letters.large().await?)
+                }
+                false => None,
             };
-            self.letters.push(letter.map_err(malformed)?);
+            let known = |name: &str| self.app.intake.queue(name).ok();
+            self.letters
+                .push(refusal::letter(&element, &self.queue, known, self.now));
             self.bytes += element.len();
             drop(element);
             if self.letters.len() >= LETTERS || self.bytes >= BYTES {
                 self.keep().await?;
             }
+            drop(large);
+            self.share.completed();
         }
-        if self.splitter.held() <= BYTES {
-            self.large = None;
-        } else if self.large.is_none() {
-            self.keep().await?;
-            self.large = Some(turn(&self.app.letters.large).await?);
-        }
+        self.splitter.shrink();
         Ok(())
     }
 
     /// How many letters there were, when all of them are durable.
     async fn finish(mut self) -> Result<u64, Refusal> {
+        self.inflate.finish()?;
         self.splitter.finish().map_err(refused)?;
+        let _turn = self.app.letters.turn().await?;
         self.keep().await?;
         Ok(self.kept)
     }
 
     async fn keep(&mut self) -> Result<(), Refusal> {
-        let letters = self.letters.len() as u64;
-        self.app.intake.keep_letters(&mut self.letters).await?;
-        self.kept += letters;
+        let mut letters = std::mem::take(&mut self.letters);
+        self.kept += letters.len() as u64;
         self.bytes = 0;
-        Ok(())
+        self.app.intake.keep_letters(&mut letters).await
     }
 }
 

@@ -10,8 +10,8 @@ use memchr::memchr2;
 /// Longest element, in bytes. Logstash's own queue of dead letters has segments of 10 MiB,
 /// and the reason of a refusal holds the event once more.
 pub(super) const MAX_ELEMENT: usize = 32 << 20;
-/// A buffer that became larger is given back.
-const KEPT_CAPACITY: usize = 1 << 20;
+/// A buffer that was used so far is given back.
+const KEPT_CAPACITY: usize = 64 << 10;
 
 /// The body cannot be split.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,6 +34,8 @@ pub(super) struct Splitter {
     buffer: BytesMut,
     /// How much of the buffer belongs to that for certain.
     scanned: usize,
+    /// Bytes that were given out of it or passed over, and may still be in memory.
+    used: usize,
     /// Bytes before the buffer.
     before: u64,
     place: Place,
@@ -74,6 +76,14 @@ impl Splitter {
         self.buffer.len()
     }
 
+    /// Gives memory back that is not needed before more of the body is there.
+    pub(super) fn shrink(&mut self) {
+        if self.used > KEPT_CAPACITY {
+            self.buffer = BytesMut::from(&self.buffer[..]);
+            self.used = 0;
+        }
+    }
+
     /// The next element; `None` until more of the body is there.
     pub(super) fn next(&mut self) -> Result<Option<BytesMut>, SplitError> {
         while self.element.is_none() {
@@ -92,10 +102,8 @@ impl Splitter {
         }
         let element = self.buffer.split_to(end);
         self.before += end as u64;
+        self.used += end;
         (self.element, self.scanned) = (None, 0);
-        if end > KEPT_CAPACITY {
-            self.buffer = BytesMut::from(&self.buffer[..]);
-        }
         Ok(Some(element))
     }
 
@@ -141,6 +149,7 @@ impl Splitter {
     fn skip(&mut self, bytes: usize) {
         self.buffer.advance(bytes);
         self.before += bytes as u64;
+        self.used += bytes;
     }
 
     fn malformed(&self, what: &'static str) -> SplitError {
