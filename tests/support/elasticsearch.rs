@@ -127,13 +127,16 @@ fn command(java: &Path, folder: &Path) -> Command {
         .parent()
         .and_then(Path::parent)
         .expect("JAVA_HOME/bin/java");
+    let tmp = folder.join("tmp").display().to_string();
     let log = fs::File::create(folder.join("log")).expect("a file");
     let mut command = Command::new("bash");
     command
         .arg(folder.join("home/bin/elasticsearch"))
         .env("ES_JAVA_HOME", home)
         .env("ES_JAVA_OPTS", "-Xms512m -Xmx512m")
-        .env("ES_TMPDIR", folder.join("tmp"))
+        .env("ES_TMPDIR", &tmp)
+        // The launcher's, which leaves folders behind.
+        .env("CLI_JAVA_OPTS", format!("-Djava.io.tmpdir={tmp}"))
         .current_dir(folder)
         .process_group(0)
         .stdin(Stdio::null())
