@@ -45,6 +45,8 @@ macro_rules! every_rule {
             an_earlier_attempt_does_not_push_out_a_later
             a_later_attempt_under_a_shared_id_pushes_out_nothing
             a_later_attempt_that_was_returned_pushes_out_no_other_event
+            a_later_attempt_of_what_left_otherwise_pushes_out_no_other_event
+            a_later_attempt_from_another_queue_pushes_out_no_other_event
             a_later_attempt_leaves_one_that_was_repaired
             an_id_stays_shared_when_its_own_name_goes_to_a_later_attempt
             what_comes_from_a_file_pushes_out_no_other_event

@@ -80,8 +80,8 @@ fn bytes_of(event: u8) -> Bytes {
 struct Model {
     held: Vec<Held>,
     buried: BTreeSet<Same>,
-    /// Queue, id, attempt.
-    returned: BTreeSet<(String, String, u32)>,
+    /// Id and attempt of those that left.
+    left: BTreeSet<(String, u32)>,
     books: BTreeMap<Place, Books>,
 }
 
@@ -136,9 +136,9 @@ impl Model {
             }
             return Filed::Known;
         }
-        let (queue, base, attempt, _) = same(&letter);
-        let before = (queue, base, attempt.saturating_sub(1));
-        let is_next = !self.returned.contains(&before);
+        let (_, base, attempt, _) = same(&letter);
+        let before = (base, attempt.saturating_sub(1));
+        let is_next = !self.left.contains(&before);
         self.keep(letter, is_next)
     }
 
@@ -222,10 +222,8 @@ impl Model {
         }
         if fate != Fate::Expired {
             self.buried.insert(same(&letter));
-        }
-        if fate == Fate::Returned {
-            let (queue, base, attempt, _) = same(&letter);
-            self.returned.insert((queue, base, attempt));
+            let (_, base, attempt, _) = same(&letter);
+            self.left.insert((base, attempt));
         }
     }
 
@@ -236,7 +234,7 @@ impl Model {
             self.settle(0, Fate::Expired);
         }
         self.buried.clear();
-        self.returned.clear();
+        self.left.clear();
         count as u64
     }
 

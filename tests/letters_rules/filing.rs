@@ -285,6 +285,46 @@ pub(crate) async fn a_later_attempt_that_was_returned_pushes_out_no_other_event(
     assert_eq!(logstash(&store).returned, 1);
 }
 
+/// It is on its way again all the same: sent to another queue whose refusals come to this one,
+/// sent from a file, or what settled it after it was sent did not come to its end.
+pub(crate) async fn a_later_attempt_of_what_left_otherwise_pushes_out_no_other_event(
+    maker: &impl Maker,
+) {
+    for fate in [Fate::SentElsewhere, Fate::Discarded] {
+        let store = maker.make(options()).await;
+        file(&store, [refused(1)]).await;
+        settle(&store, "id-1", fate).await;
+        file(&store, [other(1, 1)]).await;
+        file(&store, [attempt(1, 2)]).await;
+        let letters = held(&store).await;
+        let events: Vec<_> = letters.iter().map(|l| &l.letter.event).collect();
+        assert_eq!(
+            events,
+            [&other(1, 1).event, &attempt(1, 2).event],
+            "{fate:?}"
+        );
+    }
+}
+
+/// The pipeline for dead letters brings what was refused to one queue, wherever it was sent.
+pub(crate) async fn a_later_attempt_from_another_queue_pushes_out_no_other_event(
+    maker: &impl Maker,
+) {
+    let store = maker.make(options()).await;
+    let elsewhere = DeadLetter {
+        queue: queue("other"),
+        ..refused(1)
+    };
+    file(&store, [elsewhere]).await;
+    let handle = held(&store).await[0].handle();
+    assert_eq!(store.settle(&[handle], Fate::Returned).await, Ok(1));
+    file(&store, [other(1, 1)]).await;
+    file(&store, [attempt(1, 2)]).await;
+    let letters = held(&store).await;
+    let events: Vec<_> = letters.iter().map(|l| &l.letter.event).collect();
+    assert_eq!(events, [&other(1, 1).event, &attempt(1, 2).event]);
+}
+
 /// Somebody repaired it while it was on its way again as it was.
 pub(crate) async fn a_later_attempt_leaves_one_that_was_repaired(maker: &impl Maker) {
     let same = |n, attempt| DeadLetter {

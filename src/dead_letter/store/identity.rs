@@ -55,10 +55,15 @@ impl Identity {
         self.hashed(self.attempt, &self.content.to_be_bytes())
     }
 
-    /// What is found if an event of this id was returned as of `attempt`, whatever its
-    /// bytes. An event that comes back has others, since Logstash works on it.
-    pub(super) fn returned_mark(&self, attempt: u32) -> u128 {
-        self.hashed(attempt, b"returned")
+    /// What is found if an event of this id left as of `attempt`, whatever its bytes and
+    /// its queue. An event that comes back has other bytes, since Logstash works on it, and
+    /// comes to the queue that the pipeline for dead letters names.
+    pub(super) fn left_mark(&self, attempt: u32) -> u128 {
+        let mut hash = Xxh3::new();
+        hash.update(b"left");
+        hash.update(&attempt.to_be_bytes());
+        hash.update(self.base.as_bytes());
+        hash.digest128()
     }
 
     fn hashed(&self, attempt: u32, what: &[u8]) -> u128 {

@@ -21,8 +21,8 @@
 //!   as `name~` and eight digits of the hash. A later attempt takes the place of an earlier
 //!   one that is still held, which then counts as returned: only a return makes one. Not
 //!   so where several events were refused under one id, for it may be another's, nor
-//!   where an event of that id was returned as of the attempt before, for then it is that
-//!   one's, nor where the earlier one was repaired since it was sent, for the repair would be
+//!   where an event of that id left as of the attempt before, from whatever queue, for then
+//!   it is that one's, nor where the earlier one was repaired since it was sent, for the repair would be
 //!   gone, nor for a letter from a file: the later attempt is then kept beside them too.
 //! - **Groups** by queue, reason and field are kept up with each change and never counted
 //!   by looking at letters. Beyond [`MOST_GROUPS`] a new field goes into the group

@@ -130,9 +130,8 @@ impl<'t> Change<'t> {
         if fate != Fate::Expired {
             let identity = Identity::of_stored(&row.letter);
             self.bury(identity.mark())?;
-            if fate == Fate::Returned {
-                self.bury(identity.returned_mark(identity.attempt))?;
-            }
+            // Whatever its fate: it may be on its way again, from another queue or a file.
+            self.bury(identity.left_mark(identity.attempt))?;
         }
         Ok(())
     }

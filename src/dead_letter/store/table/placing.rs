@@ -117,10 +117,10 @@ impl Change<'_> {
     }
 
     /// Whether an earlier attempt that is held under this id has to be the same event:
-    /// not if one was returned, for then that is the one that came back.
+    /// not if one left, for then that is the one that came back.
     fn is_next(&self, identity: &Identity) -> Result<bool, Error> {
         let before = identity.attempt.saturating_sub(1);
-        Ok(!self.is_buried(identity.returned_mark(before))?)
+        Ok(!self.is_buried(identity.left_mark(before))?)
     }
 
     /// `is_next`: an earlier attempt under this id makes room for it, whatever its bytes.

@@ -59,10 +59,11 @@ local function exchange(number, head, event)
   set_head(number, head)
 end
 
--- The tombstone of whatever event of an id was returned as of an attempt: one that comes
--- back has other bytes, since Logstash works on it.
-local function returned_tomb(base, attempt)
-  return redis.sha1hex(whole(attempt) .. ':' .. base)
+-- The tombstone of whatever event of an id left as of an attempt: one that comes back has
+-- other bytes, since Logstash works on it, and may come to another queue.
+local function left_tomb(base, attempt)
+  local id = string.match(base, '^[^%z]*%z(.*)$')
+  return redis.sha1hex(whole(attempt) .. ':' .. id)
 end
 
 -- Takes a letter out. Begins with what Redis allows when it is out of memory: then it
@@ -86,9 +87,8 @@ local function take_out(number, head, fate, today)
   redis.call('HDEL', books, place .. ':full')
   if fate ~= 'expired' then
     redis.call('ZADD', tombs, today, head[TOMB])
-  end
-  if fate == 'returned' then
-    redis.call('ZADD', tombs, today, returned_tomb(head[BASE], head[ATTEMPT]))
+    -- Whatever its fate: it may be on its way again, from another queue or a file.
+    redis.call('ZADD', tombs, today, left_tomb(head[BASE], head[ATTEMPT]))
   end
 end
 

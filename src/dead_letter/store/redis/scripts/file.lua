@@ -31,13 +31,13 @@ end
 -- Where a letter belongs. Held, in this attempt or else a later one: no name, its number and
 -- head. Else its name, and number
 -- and head of the earlier attempt that makes room for it, if one does. Several events may
--- have been refused under one id: then nobody knows whose attempt it is. If one was returned,
--- that is the one that came back. One that was repaired since it was sent stays, for
+-- have been refused under one id: then nobody knows whose attempt it is. If one left as of
+-- the attempt before, that is the one that came back. One that was repaired since it was sent stays, for
 -- its repair is not in what came back. A file may have anything.
 local function seat(letter)
   local base, free, number, earlier = letter.base, nil, nil, nil
   local later, later_head
-  local before = returned_tomb(base, letter.attempt - 1)
+  local before = left_tomb(base, letter.attempt - 1)
   local is_next = not restores and not redis.call('ZSCORE', tombs, before)
   for _, digits in ipairs({ 0, 8, 32 }) do
     local name = digits == 0 and base or base .. '~' .. string.sub(letter.content, 1, digits)
