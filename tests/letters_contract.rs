@@ -49,6 +49,7 @@ macro_rules! every_rule {
             a_later_attempt_from_another_queue_pushes_out_no_other_event
             a_later_attempt_leaves_one_that_was_repaired
             an_id_stays_shared_when_its_own_name_goes_to_a_later_attempt
+            attempts_that_stay_beside_each_other_are_known_again
             what_comes_from_a_file_pushes_out_no_other_event
             a_letter_as_long_as_the_budget_is_filed_alone
             a_name_leads_to_the_letter_of_its_queue

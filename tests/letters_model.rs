@@ -176,6 +176,7 @@ impl Model {
             base.clone(),
             format!("{base}~{}", &content[..8]),
             format!("{base}~{content}"),
+            format!("{base}~{content}~"),
         ];
         let named = |name: &String| {
             self.held.iter().position(|held| {

@@ -358,6 +358,26 @@ pub(crate) async fn a_later_attempt_leaves_one_that_was_repaired(maker: &impl Ma
     assert_eq!(logstash(&store).returned, 2);
 }
 
+/// One that is repaired each time while it is on its way as it was, beside another event.
+pub(crate) async fn attempts_that_stay_beside_each_other_are_known_again(maker: &impl Maker) {
+    let store = maker.usual().await;
+    let same = |attempt| DeadLetter {
+        attempt,
+        ..refused(1)
+    };
+    file(&store, [other(1, 1)]).await;
+    for attempt in 1..4 {
+        file(&store, [same(attempt)]).await;
+        let handle = held(&store).await.pop().expect("held").handle();
+        let repair = vec![(handle, Bytes::from_static(b"{\"repaired\":1}"))];
+        assert_eq!(store.rewrite(repair).await, Ok(1));
+    }
+    for attempt in 1..4 {
+        assert_eq!(filed(&store, [same(attempt)]).await, [Filed::Known]);
+    }
+    assert_eq!(held(&store).await.len(), 4);
+}
+
 pub(crate) async fn what_comes_from_a_file_pushes_out_no_other_event(maker: &impl Maker) {
     let store = maker.make(options()).await;
     file(&store, [attempt(1, 2)]).await;

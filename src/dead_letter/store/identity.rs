@@ -40,13 +40,15 @@ impl Identity {
     }
 
     /// The names that it may have in its queue: the first that is free is its name.
-    /// The longer ones are for an id that several events have.
-    pub(super) fn names(&self) -> [String; 3] {
+    /// The longer ones are for an id that several events have, or several attempts of one
+    /// that was repaired each time.
+    pub(super) fn names(&self) -> [String; 4] {
         let (base, content) = (&self.base, digits(self.content));
         [
             base.clone(),
             format!("{base}~{}", &content[..8]),
             format!("{base}~{content}"),
+            format!("{base}~{content}~"),
         ]
     }
 

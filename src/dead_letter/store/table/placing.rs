@@ -158,7 +158,7 @@ impl Change<'_> {
         let name = match (&earlier, free) {
             (Some((row, _)), _) => row.letter.name.clone(),
             (None, Some(name)) => name,
-            // All three are taken by ids made to look like these names.
+            // All four are taken by ids made to look like these names.
             (None, None) => format!("{}~{}", identity.base, now_micros()),
         };
         let (earlier, shared) = earlier.unzip();

@@ -35,17 +35,18 @@ end
 -- the attempt before, that is the one that came back. One that was repaired since it was sent stays, for
 -- its repair is not in what came back. A file may have anything.
 local function seat(letter)
-  local base, free, number, earlier = letter.base, nil, nil, nil
+  local base, content, free, number, earlier = letter.base, letter.content, nil, nil, nil
   local later, later_head
   local before = left_tomb(base, letter.attempt - 1)
   local is_next = not restores and not redis.call('ZSCORE', tombs, before)
-  for _, digits in ipairs({ 0, 8, 32 }) do
-    local name = digits == 0 and base or base .. '~' .. string.sub(letter.content, 1, digits)
+  local longer = base .. '~' .. content
+  local short = base .. '~' .. string.sub(content, 1, 8)
+  for _, name in ipairs({ base, short, longer, longer .. '~' }) do
     local named = redis.call('HGET', names, name)
     if named then
       local head = head_of(named)
       local is_of_base = head[BASE] == base
-      local is_content = head[CONTENT] == letter.content
+      local is_content = head[CONTENT] == content
       if is_of_base and is_content and head[ATTEMPT] == letter.attempt then
         return nil, named, head
       end
