@@ -197,7 +197,11 @@ async fn a_full_budget_holds_up_its_own_place_only() {
 
     keep(&letters, vec![refused(1000)]).await;
     until("another place's is filed", || logstash(&store).held == 1).await;
-    assert_eq!(unfiled(&letters) + kept, 100, "each letter counts once");
+    // Its record is taken out of the inbox a moment after it is filed.
+    until("each letter counts once", || {
+        unfiled(&letters) + kept == 100
+    })
+    .await;
 
     // Whoever makes room has the rest filed.
     while unfiled(&letters) > 0 {
