@@ -305,6 +305,46 @@ async fn an_operation_is_done_in_chunks_and_only_when_told() {
     assert_eq!(held(&stage.setup), 0);
 }
 
+/// One call works for 30 s at most, and waits 5 s for a queue that is full.
+#[tokio::test(flavor = "multi_thread")]
+async fn many_full_queues_hold_up_no_return_to_one_with_room() {
+    let full: Vec<_> = (0..7).map(|n| format!("full-{n}")).collect();
+    let nobody = gateway::free();
+    let queues = full.iter().map(|name| {
+        format!(
+            "[queues.{name}]\nmax_bytes = \"1MiB\"\n\
+             [queues.{name}.output]\nprotocol = \"json_lines\"\nhosts = [\"{nobody}\"]\n"
+        )
+    });
+    let more = format!(
+        "{}[limits]\nmax_batch_bytes = \"1MiB\"\nmax_event_bytes = \"768KiB\"",
+        queues.collect::<String>()
+    );
+    let stage = Stage::with(&more, &[refused(0)]).await;
+    let most_of_it = json!({"text": "x".repeat(600 << 10)}).to_string();
+    for name in &full {
+        let head = |path: &str| {
+            format!(
+                "POST {path}?queue={name} HTTP/1.1\r\nHost: gateway\r\nContent-Type: application/x-ndjson"
+            )
+        };
+        let taken = ask(stage.setup.http, &head("/v1/events"), &most_of_it);
+        assert_eq!(taken.status, 200, "{}", taken.body);
+        let mut letter = refused(1);
+        letter["text"] = Value::from("y".repeat(500 << 10));
+        let kept = ask(
+            stage.setup.http,
+            &head("/v1/dead-letters"),
+            &letter.to_string(),
+        );
+        assert_eq!(kept.status, 200, "{}", kept.body);
+    }
+    eventually("filed", || held(&stage.setup) == 8).await;
+    let report = stage.posted("return", &json!({"apply": true}));
+    assert_eq!(report["done"], 1, "{report}");
+    assert_eq!(held(&stage.setup), 7);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_changed_since_its_export_is_not_taken_out() {
     let stage = Stage::holding(0..3).await;

@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::change::bad;
@@ -122,34 +123,51 @@ impl Workbench {
         sorted
     }
 
-    /// Sends batch after batch; a queue that does not take one holds up no other. An error
-    /// if nothing was sent, or nobody knows what.
+    /// Sends to all queues at once: one that does not take a batch holds up no other. An
+    /// error if nothing was sent, or nobody knows what.
     async fn send_all(&self, outgoing: Batches) -> Result<Sent, WorkError> {
+        let queues = outgoing
+            .into_iter()
+            .map(|((queue, fate), batches)| self.send_to(queue, fate, batches));
+        let mut all = Sent::default();
+        for sent in join_all(queues).await {
+            all.add(sent?);
+        }
+        match all.why.take() {
+            Some(why) if all.sent.is_empty() => Err(why),
+            _ => Ok(all),
+        }
+    }
+
+    /// Sends batch after batch to a queue, until it does not take one. An error if nobody
+    /// knows what was sent.
+    async fn send_to(
+        &self,
+        queue: QueueName,
+        fate: Fate,
+        batches: Vec<Outgoing>,
+    ) -> Result<Sent, WorkError> {
         let mut sent = Sent::default();
-        for ((queue, fate), batches) in outgoing {
-            let mut is_open = true;
-            for batch in batches {
-                let numbers = batch.handles.iter().map(|handle| handle.number);
-                let numbers: Vec<_> = numbers.collect();
-                if is_open {
-                    match self.send(&queue, fate, batch).await {
-                        Ok(settled) => {
-                            sent.done += settled;
-                            sent.sent.extend(numbers);
-                            continue;
-                        }
-                        Err(why @ WorkError::Unknown(_)) => return Err(why),
-                        Err(why) => sent.why = Some(why),
-                    }
-                }
-                is_open = false;
+        for batch in batches {
+            let numbers = batch.handles.iter().map(|handle| handle.number);
+            let numbers: Vec<_> = numbers.collect();
+            if sent.why.is_some() {
                 sent.unsent.extend(numbers);
+                continue;
+            }
+            match self.send(&queue, fate, batch).await {
+                Ok(settled) => {
+                    sent.done += settled;
+                    sent.sent.extend(numbers);
+                }
+                Err(why @ WorkError::Unknown(_)) => return Err(why),
+                Err(why) => {
+                    sent.unsent.extend(numbers);
+                    sent.why = Some(why);
+                }
             }
         }
-        match sent.why.take() {
-            Some(why) if sent.sent.is_empty() => Err(why),
-            _ => Ok(sent),
-        }
+        Ok(sent)
     }
 
     /// Appends a batch, then settles its letters; how many there were.
@@ -189,6 +207,13 @@ impl Sent {
             done: batches.map(|batch| batch.handles.len() as u64).sum(),
             ..Self::default()
         }
+    }
+
+    fn add(&mut self, other: Self) {
+        self.done += other.done;
+        self.sent.extend(other.sent);
+        self.unsent.extend(other.unsent);
+        self.why = self.why.take().or(other.why);
     }
 }
 
